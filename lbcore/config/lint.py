@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from lbcore.config.decode import Decoded, nearest
-from lbcore.config.difference import OF_KIND, Difference, Key, Users, qualify, references
+from lbcore.config.difference import OF_KIND, Difference, Key, Users, changed_names, qualify, references
 from lbcore.config.dynamic import DynamicConfig, HttpConfig, LoadBalancer, Router, Service
 from lbcore.config.middlewares import Middleware
 from lbcore.config.model import UNSUPPORTED, Object
@@ -62,6 +62,7 @@ class Linter:
         self._resolvers: dict[str, str] = {}  # by router
         self._services: dict[str, list[str]] = {}  # by service
         self._middlewares: dict[str, str] = {}  # by middleware
+        self._streams: tuple[DynamicConfig, Mapping[str, list[str]]] = DynamicConfig(), {}  # of TCP and UDP
 
     def lint(self, dynamic: DynamicConfig, checked: Checked, disabled: Collection[str] = ()) -> list[str]:
         """The warnings about a merged configuration.
@@ -86,10 +87,22 @@ class Linter:
         found += [text for texts in in_order(self._old_rules, http.routers) for text in self._old_rules[texts]]
         found += [text for texts in in_order(self._services, http.services) for text in self._services[texts]]
         found += [self._middlewares[name] for name in in_order(self._middlewares, http.middlewares)]
-        found += [*_layer4_services("tcp", dynamic.tcp.services), *_layer4_services("udp", dynamic.udp.services)]
-        found += [*_udp_routers(dynamic, self._static), *_unused(dynamic, self._static, checked)]
+        of_streams = self._of_streams(dynamic)
+        found += [*of_streams["services"], *_unused(http, self._static, checked), *of_streams["others"]]
         found += [self._resolvers[name] for name in in_order(self._resolvers, http.routers)]
-        return [*found, *self._other_resolvers(dynamic)]
+        return [*found, *of_streams["resolvers"]]
+
+    def _of_streams(self, dynamic: DynamicConfig) -> Mapping[str, list[str]]:
+        """What is said of TCP and UDP: that of the last time if nothing has changed there."""
+        before, known = self._streams
+        layers = ((before.tcp, dynamic.tcp), (before.udp, dynamic.udp))
+        pairs = [(getattr(old, kind), getattr(new, kind)) for old, new in layers for kind in type(new).model_fields]
+        if not known or any(changed_names(*pair) != ([], []) for pair in pairs):
+            services = [*_layer4_services("tcp", dynamic.tcp.services), *_layer4_services("udp", dynamic.udp.services)]
+            others = [*_udp_routers(dynamic, self._static), *_unused_streams(dynamic)]
+            known = {"services": services, "others": others, "resolvers": [*self._other_resolvers(dynamic)]}
+        self._streams = dynamic, known
+        return known
 
     def _look_at_router(self, name: str, router: Router | None, is_out: bool) -> None:
         self._old_rules.pop(name, None)
@@ -293,9 +306,8 @@ def _members(where: str, names: list[str], weights: list[int]) -> Iterable[str]:
         yield f"{where} sends nothing anywhere: all weights are 0"
 
 
-def _unused(dynamic: DynamicConfig, static: StaticConfig, checked: Checked) -> Iterable[str]:
+def _unused(http: HttpConfig, static: StaticConfig, checked: Checked) -> Iterable[str]:
     """Objects that no router uses: one line for each kind."""
-    http, tcp = dynamic.http, dynamic.tcp
     above = [*(("service", name) for name in checked.parents), *(("middleware", name) for name in checked.linked)]
     # What others than routers refer to may be unused, too.
     below = {key for key in _below(above, http) if key[0] != "serversTransport"}
@@ -313,6 +325,11 @@ def _unused(dynamic: DynamicConfig, static: StaticConfig, checked: Checked) -> I
     yield from _names("service", http.services, unused["service"])
     yield from _names("middleware", http.middlewares, unused["middleware"])
     yield from _names("servers transport", http.servers_transports, unused["serversTransport"])
+
+
+def _unused_streams(dynamic: DynamicConfig) -> Iterable[str]:
+    """Objects of TCP and UDP that no router uses."""
+    tcp = dynamic.tcp
 
     def below_tcp(name: str) -> list[str]:
         return [qualify(child, name) for child in tcp.services[name].children]

@@ -70,12 +70,21 @@ class Layer4Compiler:
         self.services: dict[str, Service] = {}
         self.disabled = disabled
         self.taken: Layer4Part | None = None  # from the table in force, in place of what would be made
+        self.base: Layer4Part | None = None  # of the table in force, of which objects are taken that stay
+        self.reuses = False  # whether services without others below them may be taken over from `base`
+        self.remade: list[str] = []  # identities of servers of services that were made
 
     @property
     def touched(self) -> Collection[str]:
         if self.taken is not None:
             return ()
-        return [*self.servers, *(name for name in self.known if name.startswith(f"{self.layer}:"))]
+        if self.base is None:
+            return [*self.servers, *(name for name in self.known if name.startswith(f"{self.layer}:"))]
+        return [*self.remade, *(name for name in self.base.servers if name not in self.servers)]
+
+    def follow(self, base: Layer4Part, reuses: bool) -> None:
+        """Take over those services of the table in force that stay. `reuses`: their transports do."""
+        self.base, self.reuses = base, reuses
 
     def take(self, before: Layer4Part) -> None:
         """Take over what the table in force has."""
@@ -106,8 +115,25 @@ class Layer4Compiler:
 
     def service(self, name: str) -> Service:
         if name not in self.services:
-            self.services[name] = self.build(name, self.configured[name])
+            self.services[name] = self.as_before(name) or self.build(name, self.configured[name])
         return self.services[name]
+
+    def as_before(self, name: str) -> Service | None:
+        """The service of the table in force, if it chooses among the same servers; None: it has to be made."""
+        config = self.configured[name]
+        if self.base is None or not self.reuses or self.base.config.services.get(name) is not config:
+            return None
+        found = self.base.services.get(name)
+        if found is None or config.load_balancer is None:
+            return None
+        identity = self.identity(name)
+        for server in config.load_balancer.servers:
+            name = f"{identity}|{server.address}"
+            known = self.base.servers.get(name)
+            if known is None or self.known.get(name) is not known:
+                return None
+            self.servers[name] = known
+        return found
 
     def build(self, name: str, config: Any) -> Service:
         """Build a service."""
@@ -147,4 +173,5 @@ class Layer4Compiler:
                 target = self.targets.target(tls, split_address(address)[0])
                 known = Server(identity, address, self.region, self.worker, slot, False, target)
             self.servers[identity] = known
+            self.remade.append(identity)
         return self.servers[identity]

@@ -14,6 +14,7 @@ from lbcore.config.resolved import options_name, tcp_entry_points_of, tcp_rule_o
 from lbcore.config.static import StaticConfig
 from lbcore.config.tcp.servers_transports import TcpDialing
 from lbcore.config.tls import ServerTls
+from lbcore.config.validate.layer4 import Sound
 from lbcore.config.validate.tcp import check_tcp
 from lbcore.http.networks import Networks
 from lbcore.routing.balancer import LoadBalancer
@@ -69,10 +70,13 @@ class TcpCompiler(Layer4Compiler):
         stays = before is not None and before.is_of(dynamic.tcp, dynamic.tls) and not any(
             route.acceptor is not None for routes in before.routes.values() for route in routes
         )
-        disabled = [] if stays else check_tcp(dynamic.tcp, static, dynamic.tls)
+        sound = Sound() if stays or before is None else Sound.of(before.config, before.disabled, dynamic.tcp)
+        disabled = [] if stays else check_tcp(dynamic.tcp, static, dynamic.tls, sound)
         super().__init__(dynamic.tcp.services, disabled, slots, region, worker, known)
         if stays and before is not None:
             self.take(before)
+        elif before is not None:
+            self.follow(before, sound.transports)
 
     def part(self, tls: TlsCompiler) -> Layer4Part:
         """The routers of each entry point that has any, in the order of trial, and what they lead to.
@@ -93,24 +97,17 @@ class TcpCompiler(Layer4Compiler):
         }
 
     def made(self, tls: TlsCompiler) -> Layer4Part:
-        """All made anew."""
+        """All that has changed made anew, with what stays of the table in force."""
         wrong = {entry.name for entry in self.disabled if entry.kind == "tcpRouter"}
         ranked: dict[str, list[tuple[tuple[int, int, str], TcpRoute]]] = {}
+        before = self.routes_before()
         for name, router in self.tcp.routers.items():
             if name in wrong:
                 continue
             try:
-                rule, service = Program(tcp_rule_of(router, self.static)), self.of(router, name)
-                allowed, limits = self.allowed(name, router), self.limits(name, router)
-                acceptor = None
-                if router.tls is not None and not router.tls.passthrough:
-                    acceptor = tls.acceptor_of_layer_4(options_name(router.tls, name))
-                takes_all = router.rule.strip() == CATCH_ALL
-                route = TcpRoute(name, rule, allowed, service, limits, router.tls is not None, acceptor, takes_all)
-                if acceptor is not None:
-                    self.ends_tls.append(route)
-                if (slot := self.slots.services.get(tcp_router_identity(name))) is not None:
-                    route.count_in(self.region, self.worker, slot)
+                service, kept = self.of(router, name), before.get(name)
+                stays = kept is not None and kept.service is service and self.is_as_before(name, router)
+                route = kept if kept is not None and stays else self.route(name, router, service, tls)
             except Exception as error:
                 self.disabled.append(self.disable("Router", name, error))
                 continue
@@ -120,6 +117,33 @@ class TcpCompiler(Layer4Compiler):
         order = {point: sorted(entries, key=itemgetter(0)) for point, entries in ranked.items()}
         routes = {point: [route for _, route in entries] for point, entries in order.items()}
         return Layer4Part(self.tcp, self.tls, routes, self.services, self.servers, self.disabled, [])
+
+    def routes_before(self) -> dict[str, TcpRoute]:
+        """The routes of the table in force, but those that end TLS: they have the certificates of their own table."""
+        routes = self.base.routes.values() if self.base is not None else ()
+        return {route.name: route for of_point in routes for route in of_point if route.acceptor is None}
+
+    def is_as_before(self, name: str, router: model.TcpRouter) -> bool:
+        """Whether a router and its middlewares are those of the table in force."""
+        if self.base is None or self.base.config.routers.get(name) is not router:
+            return False
+        of, known = self.tcp.middlewares, self.base.config.middlewares
+        return all(of[key] is known.get(key) for key in (qualify(each, name) for each in router.middlewares))
+
+    def route(self, name: str, router: model.TcpRouter, service: Service, tls: TlsCompiler) -> TcpRoute:
+        """The route of a router."""
+        rule = Program(tcp_rule_of(router, self.static))
+        allowed, limits = self.allowed(name, router), self.limits(name, router)
+        acceptor = None
+        if router.tls is not None and not router.tls.passthrough:
+            acceptor = tls.acceptor_of_layer_4(options_name(router.tls, name))
+        takes_all = router.rule.strip() == CATCH_ALL
+        route = TcpRoute(name, rule, allowed, service, limits, router.tls is not None, acceptor, takes_all)
+        if acceptor is not None:
+            self.ends_tls.append(route)
+        if (slot := self.slots.services.get(tcp_router_identity(name))) is not None:
+            route.count_in(self.region, self.worker, slot)
+        return route
 
     def of(self, router: model.TcpRouter, name: str) -> Service:
         return self.service(qualify(router.service, name))

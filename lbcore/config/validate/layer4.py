@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
-from lbcore.config.difference import qualify
+from lbcore.config.difference import changed_names, qualify, without
+from lbcore.config.validate.findings import Disabled
 from lbcore.config.validate.graph import children_first, find_cycle
 
 
@@ -33,12 +35,14 @@ def check_tree(
     def children(name: str) -> list[str]:
         return [qualify(child, name) for child in services[name].children] if name in services else []
 
+    # Those without others below them cause nothing.
+    parents = {name: service for name, service in services.items() if service.children}
     done: set[str] = set()
-    for name in services:
+    for name in parents:
         if name not in found and (cycle := find_cycle(name, children, done)):
             way = "->service:".join(cycle)
             found[name] = [f"could not instantiate service {name}: recursion detected in service:{way}"]
-    for name in children_first(services, children):
+    for name in children_first(parents, children):
         if name not in found and (errors := _errors_below(name, children, services, found)):
             found[name] = errors[0]
             if errors[1]:
@@ -57,3 +61,24 @@ def _errors_below(
         if services[name].watches and not services[part].watches:
             return [f"cannot register {part} as updater for {name}: healthCheck not enabled in config"], False
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """Objects in which the last check, with the same static configuration, has found nothing, by name.
+
+    transports  whether the transports of servers are the same as then.
+    """
+
+    routers: Mapping[str, object] = field(default_factory=dict)
+    services: Mapping[str, object] = field(default_factory=dict)
+    transports: bool = False
+
+    @staticmethod
+    def of(before: Any, disabled: Collection[Disabled], after: Any) -> Sound:
+        """What was sound in one configuration of a layer, before another one."""
+        out = {entry.name for entry in disabled}
+        transports = [getattr(config, "servers_transports", {}) for config in (before, after)]
+        return Sound(
+            without(out, before.routers), without(out, before.services), changed_names(*transports) == ([], [])
+        )

@@ -14,21 +14,25 @@ from lbcore.config.static import StaticConfig
 from lbcore.config.tcp import TcpConfig, TcpRouter, TcpService
 from lbcore.config.tls import TlsConfig
 from lbcore.config.validate.findings import MULTIPLE, Disabled, Fault
-from lbcore.config.validate.layer4 import check_tree
+from lbcore.config.validate.layer4 import Sound, check_tree
 from lbcore.config.validate.services import DEFAULT_TRANSPORT
 from lbcore.config.validate.tls import options_errors
 
 EMPTY_RANGE = "sourceRange is empty, IPAllowLister not created"
 
 
-def check_tcp(tcp: TcpConfig, static: StaticConfig, tls: TlsConfig) -> list[Disabled]:
-    """The objects that cannot run, with their errors. Cost: linear in the configuration."""
+def check_tcp(tcp: TcpConfig, static: StaticConfig, tls: TlsConfig, sound: Sound | None = None) -> list[Disabled]:
+    """The objects that cannot run, with their errors. Cost: linear in the configuration.
+
+    sound  objects that need not be looked at by themselves again, but only at what they refer to.
+    """
+    sound = sound or Sound()
     following: set[tuple[str, str]] = set()
     transports = {name: list(t.faults) for name, t in tcp.servers_transports.items() if t.faults}
     for name, transport in tcp.servers_transports.items():
         if transport.tls is not None and transport.tls.needs_identity and static.spiffe is None:
             transports.setdefault(name, []).append(Fault(NOT_CONFIGURED, "tls", "spiffe"))
-    services = _services(tcp, transports, following)
+    services = _services(tcp, transports, following, sound)
     middlewares = {}
     for name, config in tcp.middlewares.items():
         if config.faults:
@@ -40,7 +44,11 @@ def check_tcp(tcp: TcpConfig, static: StaticConfig, tls: TlsConfig) -> list[Disa
             middlewares[name] = [Fault(EMPTY_RANGE, "ipAllowList", "sourceRange")]
     routers = {}
     for name, router in tcp.routers.items():
-        own, others = _router_errors(name, router, tcp, static, services, middlewares)
+        own = [] if sound.routers.get(name) is router else _own_errors(router, static)
+        others: list[str] = []
+        if not router.faults:
+            missing, others = _errors_of_others(name, router, tcp, static, services, middlewares)
+            own += missing
         for error in _tls_errors(name, router, tls):
             (own if isinstance(error, Fault) else others).append(error)
         if own or others:
@@ -60,19 +68,11 @@ def check_tcp(tcp: TcpConfig, static: StaticConfig, tls: TlsConfig) -> list[Disa
     ]
 
 
-def _router_errors(
-    name: str,
-    router: TcpRouter,
-    tcp: TcpConfig,
-    static: StaticConfig,
-    services: dict[str, list[str]],
-    middlewares: dict[str, list[str]],
-) -> tuple[list[str], list[str]]:
-    """Errors of a router, and of the objects to which it refers."""
+def _own_errors(router: TcpRouter, static: StaticConfig) -> list[str]:
+    """Errors of a router that follow from itself."""
     if router.faults:
-        return list(router.faults), []
+        return list(router.faults)
     errors: list[str] = []
-    others: list[str] = []
     try:
         rule = tcp_rule_of(router, static)
         names = [matcher.args[0] for matcher in matchers_in(rule) if matcher.name == "HostSNI"]
@@ -82,10 +82,22 @@ def _router_errors(
     except RuleError as error:
         errors.append(Fault(str(error), "rule"))
     for point in router.entry_points:
-        if point in static.closed:
-            others.append(f'entryPoint "{point}" cannot run')
-        elif point not in static.stream_points:
+        if point not in static.closed and point not in static.stream_points:
             errors.append(Fault(f'entryPoint "{point}" doesn\'t exist', "entryPoints"))
+    return errors
+
+
+def _errors_of_others(
+    name: str,
+    router: TcpRouter,
+    tcp: TcpConfig,
+    static: StaticConfig,
+    services: dict[str, list[str]],
+    middlewares: dict[str, list[str]],
+) -> tuple[list[str], list[str]]:
+    """Errors of a router that refers to what is not there, and those of the objects to which it refers."""
+    errors: list[str] = []
+    others = [f'entryPoint "{point}" cannot run' for point in router.entry_points if point in static.closed]
     for reference in router.middlewares:
         middleware = qualify(reference, name)
         if middleware not in tcp.middlewares:
@@ -106,11 +118,13 @@ def _tls_errors(name: str, router: TcpRouter, tls: TlsConfig) -> list[str]:
 
 
 def _services(
-    tcp: TcpConfig, transports: Mapping[str, list[str]], following: set[tuple[str, str]]
+    tcp: TcpConfig, transports: Mapping[str, list[str]], following: set[tuple[str, str]], sound: Sound
 ) -> dict[str, list[str]]:
     services = tcp.services
     found: dict[str, list[str]] = {}
     for name, service in services.items():
+        if sound.transports and sound.services.get(name) is service:
+            continue
         balancer = service.load_balancer
         if errors := _service_errors(name, service, tcp):
             found[name] = errors

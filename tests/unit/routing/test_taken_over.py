@@ -15,7 +15,13 @@ from lbcore.routing.compile import Table, compile_table
 from lbcore.state.region import Region
 
 STATIC = StaticConfig.model_validate(
-    {"entryPoints": {"web": {"address": ":0"}, "other": {"address": ":0", "http": {"middlewares": ["m0@file"]}}}}
+    {
+        "entryPoints": {
+            "web": {"address": ":0"},
+            "other": {"address": ":0", "http": {"middlewares": ["m0@file"]}},
+            "dns": {"address": ":0/udp"},
+        }
+    }
 )
 MIDDLEWARES: list[Any] = [
     {"addPrefix": {"prefix": "/a"}},
@@ -69,8 +75,71 @@ def router(rng: random.Random) -> dict[str, Any]:
     return found
 
 
+def stream_service(rng: random.Random, layer: str) -> dict[str, Any]:
+    servers = [{"address": f"127.0.0.{rng.randrange(1, 4)}:{rng.randrange(1, 3)}"} for _ in range(rng.randrange(3))]
+    balancer: dict[str, Any] = {"servers": servers}
+    match rng.randrange(8):
+        case 0:
+            return {"weighted": {"services": [{"name": f"s{rng.randrange(6)}"}, {"name": f"s{rng.randrange(6)}"}]}}
+        case 1 if layer == "tcp":
+            balancer["serversTransport"] = f"t{rng.randrange(2)}"
+        case 2 if servers:
+            servers[0]["address"] = "nonsense"
+        case 3 if layer == "tcp" and servers:
+            servers[0]["tls"] = True
+        case 4:
+            balancer["healthCheck"] = {}
+        case 5:
+            return {}
+    return {"loadBalancer": balancer}
+
+
+def stream_router(rng: random.Random, layer: str) -> dict[str, Any]:
+    found: dict[str, Any] = {"service": f"s{rng.randrange(7)}"}
+    if layer == "udp":
+        if rng.random() < 0.3:
+            found["entryPoints"] = [rng.choice(["dns", "nowhere"])]
+        return found
+    found |= {"rule": f"HostSNI(`h{rng.randrange(9)}`)", "tls": {"passthrough": True}}
+    match rng.randrange(10):
+        case 0:
+            found |= {"rule": "HostSNI(`*`)", "tls": rng.choice([None, {"passthrough": True}])}
+        case 1:
+            found["tls"] = {"options": rng.choice(["", "o", "none"])}
+        case 2:
+            found["middlewares"] = [f"m{rng.randrange(4)}"]
+        case 3:
+            found["rule"] = "nonsense"
+        case 4:
+            found["entryPoints"] = [rng.choice(["web", "other", "nowhere"])]
+        case 5:
+            found["priority"] = rng.randrange(100)
+        case 6:
+            found["tls"] = None
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def changed_stream(data: dict[str, Any], rng: random.Random, layer: str) -> None:
+    part = data.setdefault(layer, {"routers": {}, "services": {}})
+    match rng.randrange(8):
+        case 0 | 1 | 2:
+            part["routers"][f"r{rng.randrange(6)}@file"] = stream_router(rng, layer)
+        case 3 | 4:
+            part["services"][f"s{rng.randrange(6)}@file"] = stream_service(rng, layer)
+        case 5:
+            part[rng.choice(["routers", "services"])].pop(f"{rng.choice('rs')}{rng.randrange(6)}@file", None)
+        case 6 if layer == "tcp":
+            kinds: list[Any] = [{"ipAllowList": {"sourceRange": ["127.0.0.1"]}}, {"inFlightConn": {"amount": 1}}, {}]
+            part.setdefault("middlewares", {})[f"m{rng.randrange(4)}@file"] = rng.choice(kinds)
+        case 7 if layer == "tcp":
+            part["serversTransports"] = {f"t{rng.randrange(2)}@file": {"dialTimeout": f"{rng.randrange(1, 4)}s"}}
+
+
 def changed(data: dict[str, Any], rng: random.Random) -> None:
     """One object comes, goes, or becomes another one."""
+    if rng.random() < 0.4:
+        changed_stream(data, rng, rng.choice(["tcp", "udp"]))
+        return
     http = data["http"]
     match rng.randrange(8):
         case 0 | 1 | 2:
@@ -108,6 +177,20 @@ def shown(table: Table) -> dict[str, Any]:
             for encrypted, order in ((False, table.order), (True, table.encrypted_order))
             for point, pairs in order.items()
         },
+        "streams": {
+            (point, route.name): (route.service.name, len(route.limits or ()), route.acceptor is None)
+            for point, of_point in table.tcp.items()
+            for route in (*of_point.routes, *of_point.encrypted)
+        },
+        "stream order": {
+            point: [[route.name for route in each] for each in (of_point.routes, of_point.encrypted)]
+            for point, of_point in table.tcp.items()
+        },
+        "datagrams": {point: (route.name, route.service.name) for point, route in table.udp.items()},
+        "stream services": [
+            {name: type(each).__name__ for name, each in services.items()}
+            for services in (table.tcp_services, table.udp_services)
+        ],
         "queued": sorted(table.queued),
         "limits": {name: limits.get(name, each.limit) for name, each in table.servers.items()},
     }
@@ -130,6 +213,10 @@ def test_it_is_the_table_that_is_compiled_anew(seed: int) -> None:
         anew = compile_table(*args, known, finds_all=True)
         table = compile_table(*args, known, finds_all=True, before=before)
         assert shown(table) == shown(anew)
+        joined = {id(each) for each in table.servers.values()} - {id(each) for each in known.values()}
+        assert {id(each) for each in table.joined} == joined
+        left = {id(each) for each in known.values()} - {id(each) for each in table.servers.values()}
+        assert {id(each) for each in table.left} == left
         out = {each.name for each in table.disabled if each.kind == "router"}
         found = linter.lint(snapshot.dynamic, table.made_of.checked, out)
         assert sorted(found) == sorted(lint(snapshot.dynamic, STATIC, out))
@@ -206,3 +293,51 @@ def test_layer_4_is_taken_over_as_long_as_nothing_of_it_changes() -> None:
     assert [server.url for server in third.joined] == ["127.0.0.1:2"]
     assert [server.url for server in third.left] == ["127.0.0.1:1"]
     assert third.left[0].name.startswith("tcp:")
+
+
+def test_of_layer_4_what_stays_the_same_is_taken_over() -> None:
+    region = Region.create(1)
+    publisher, remembered = Publisher(region), Remembered()
+    data: dict[str, Any] = {}
+    for layer in ("tcp", "udp"):
+        services = {f"s{n}@file": {"loadBalancer": {"servers": [{"address": f"127.0.0.{n + 1}:1"}]}} for n in range(3)}
+        more = {"rule": "HostSNI(`a`)", "tls": {"passthrough": True}} if layer == "tcp" else {}
+        data[layer] = {"routers": {f"r{n}@file": {"service": f"s{n}", **more} for n in range(3)}, "services": services}
+    tables: list[Table] = []
+
+    def publish() -> Table:
+        snapshot = publisher.reserve(remembered.read(remembered.write(DynamicConfig.model_validate(data))))
+        before = tables[-1] if tables else None
+        known = before.servers if before is not None else {}
+        table = compile_table(snapshot.dynamic, STATIC, snapshot.slots, region, 0, known, before=before)
+        publisher.commit(snapshot)
+        tables.append(table)
+        return table
+
+    first = publish()
+    data["tcp"]["routers"]["r0@file"]["rule"] = "HostSNI(`b`)"
+    data["tcp"]["services"]["s1@file"]["loadBalancer"]["servers"][0]["address"] = "127.0.0.9:1"
+    data["udp"]["services"]["s1@file"]["loadBalancer"]["servers"][0]["address"] = "127.0.0.9:1"
+    second = publish()
+    routes = [{route.name: route for route in table.tcp["web"].encrypted} for table in (first, second)]
+    assert [routes[0][f"r{n}@file"] is routes[1][f"r{n}@file"] for n in range(3)] == [False, False, True]
+    for one, other in ((first.tcp_services, second.tcp_services), (first.udp_services, second.udp_services)):
+        assert [one[f"s{n}@file"] is other[f"s{n}@file"] for n in range(3)] == [True, False, True]
+    assert sorted(server.url for server in second.joined) == ["127.0.0.9:1"] * 2
+    assert sorted(server.url for server in second.left) == ["127.0.0.2:1"] * 2
+    data["tcp"]["services"]["s0@file"]["loadBalancer"]["servers"] = []
+    assert publish().tcp_services["s0@file"] is not second.tcp_services["s0@file"]
+    data["tcp"]["middlewares"] = {"m@file": {"inFlightConn": {"amount": 1}}}
+    data["tcp"]["routers"]["r2@file"]["middlewares"] = ["m"]
+    data["tcp"]["services"]["s2@file"]["loadBalancer"]["serversTransport"] = "t"
+    data["tcp"]["serversTransports"] = {"t@file": {"dialTimeout": "1s"}}
+    limited = publish()
+    data["tcp"]["middlewares"]["m@file"]["inFlightConn"]["amount"] = 2
+    again = publish()
+    found = [next(r for r in each.tcp["web"].encrypted if r.name == "r2@file") for each in (limited, again)]
+    assert [route.limits[0].amount for route in found] == [1, 2] and found[0].service is found[1].service
+    data["tcp"]["serversTransports"]["t@file"]["dialTimeout"] = "2s"
+    assert publish().tcp_services["s2@file"] is not again.tcp_services["s2@file"]
+    del data["tcp"]["routers"]["r2@file"]
+    third = publish()
+    assert "s2@file" not in third.tcp_services and "tcp:s2@file|127.0.0.3:1" not in third.servers
