@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import weakref
 from typing import Any
 
 import pytest
@@ -80,21 +81,43 @@ def test_objects_that_stay_are_the_same() -> None:
     assert [name for name in before if before[name] is not after[name]] == ["r7@file"]
 
 
-def test_all_objects_are_looked_at_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(garbage, "INTERVAL_S", 0.001)
-    before, collected = gc.get_threshold(), []
-    monkeypatch.setattr(gc, "collect", lambda: collected.append(gc.get_threshold()))
+class Node:
+    """Something that can be a part of a cycle."""
+
+    other: Node
+
+
+def test_what_stays_is_set_aside_and_looked_at_again_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(garbage, "START_S", 0.0)
+    monkeypatch.setattr(garbage, "INTERVAL_S", 0.0)
+    monkeypatch.setattr(garbage, "ROUNDS", 4)
+    before, collect, seen = gc.get_threshold(), gc.collect, []
+    one = Node()
+    one.other = one
+    gone = weakref.ref(one)
+
+    def note() -> int:
+        found = collect()
+        # Thresholds, objects set aside before, and whether the cycle is still there.
+        seen.append((gc.get_threshold()[2], gc.get_freeze_count() > 10_000, gone() is not None))
+        return found
+
+    monkeypatch.setattr(gc, "collect", note)
 
     async def run() -> None:
+        nonlocal one
         task = asyncio.create_task(garbage.collect_seldom())
-        while not collected:
+        while not seen:
+            await asyncio.sleep(0)
+        one = Node()  # what was set aside with a cycle is garbage now
+        while len(seen) < 4:
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
     asyncio.run(run())
-    assert collected[0][2] == garbage.NEVER
-    assert gc.get_threshold() == before
+    assert seen[:4] == [(garbage.NEVER, number != 4, number != 4) for number in range(1, 5)]
+    assert gc.get_threshold() == before and gc.get_freeze_count() == 0
 
 
 @given(st.lists(STATES, min_size=1, max_size=6), st.integers(1, 3), st.data())
