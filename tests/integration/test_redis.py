@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import subprocess
 import time
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import redis
 
+from lbcore.config.static.providers import RedisProvider
 from lbcore.provider import redis as provider
 from lbcore.provider.keys import reading_of
 from tests.integration.test_docker import api, ask, becomes, instance
@@ -116,6 +118,87 @@ def test_only_the_object_of_a_bad_key_is_refused(tmp_path: Path, server: Server)
         server.client.set("traefik/http/routers/bad/priority", "7")
         becomes(lb, "bad", 502)
         assert api(lb, "/api/http/routers/bad@redis")["priority"] == 7
+
+
+def test_keys_that_expire_go(tmp_path: Path, server: Server) -> None:
+    server.put("one", "two")
+    with follows(tmp_path, server) as lb:
+        becomes(lb, "two", 502)
+        for key in ROUTER:
+            server.client.pexpire(key.format("two"), 20)
+        becomes(lb, "two", 404)
+        assert ask(lb.port, "one")[0] == 502
+
+
+def test_what_no_event_tells_is_read_after_a_while(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FLUSHALL tells nothing of keys."""
+
+    async def readings() -> None:
+        store = provider.RedisStore(RedisProvider(endpoints=[f"127.0.0.1:{server.port}"]))
+        changes = store.changes()
+        await anext(changes)
+        try:
+            first = await store.read()
+            assert [*first.config.http.routers] == ["one"]
+            assert first.again_s is not None and first.again_s <= provider.AGAIN_S * 1.1
+            server.client.flushall()
+            monkeypatch.setattr(provider, "AGAIN_S", 0.0)
+            assert (await store.read()).config.is_empty
+        finally:
+            await changes.aclose()
+
+    server.put("one")
+    asyncio.run(readings())
+
+
+def test_an_object_that_is_half_written_does_not_take_the_place_of_what_runs(tmp_path: Path, server: Server) -> None:
+    server.put("one")
+    with follows(tmp_path, server) as lb:
+        becomes(lb, "one", 502)
+        server.client.set("traefik/http/routers/one/service", "later")
+        lb.logged('the service "later@redis" does not exist')
+        server.put("two")  # which is read after that
+        becomes(lb, "two", 502)
+        assert ask(lb.port, "one")[0] == 502
+        server.client.set("traefik/http/services/later/loadBalancer/servers/0/url", "http://127.0.0.1:1")
+        eventually(lambda: api(lb, "/api/http/routers/one@redis")["service"] == "later", "it is complete")
+        becomes(lb, "one", 502)
+
+
+def test_a_user_loses_a_permission_and_gets_it_back(tmp_path: Path, server: Server) -> None:
+    server.put("one")
+    rights: dict[str, Any] = {"enabled": True, "channels": ["*"], "commands": ["+@all"]}
+    server.client.acl_setuser("lb", passwords=["+of-a-test"], keys=["*"], **rights)
+    with follows(tmp_path, server, username="lb", password="of-a-test") as lb:
+        becomes(lb, "one", 502)
+        server.client.acl_setuser("lb", reset_keys=True, keys=["other:*"], **rights)
+        server.put("two")
+        lb.logged("provider redis: .*(NOPERM|permission).*what runs stays")
+        assert (ask(lb.port, "one")[0], ask(lb.port, "two")[0]) == (502, 404)
+        assert any(state["problems"] for state in api(lb, "/api/state")["providers"])
+        server.client.acl_setuser("lb", keys=["*"], **rights)
+        becomes(lb, "two", 502)
+        eventually(lambda: not any(state["problems"] for state in api(lb, "/api/state")["providers"]), "it can be read")
+        assert "of-a-test" not in lb.log
+
+
+def test_values_of_any_size_and_type_hurt_their_object_alone(tmp_path: Path, server: Server) -> None:
+    server.put("good", "large", "binary", "hash")
+    client = server.client
+    client.set("traefik/http/routers/large/rule", " || ".join(f"Host(`h{n}`)" for n in range(60_000)))
+    client.set("traefik/http/routers/binary/rule", b"Host(`binary`)\x00\xff\xfe")
+    client.delete("traefik/http/routers/hash/rule")
+    client.hset("traefik/http/routers/hash/rule", "a", "Host(`hash`)")
+    client.set("traefik/http/middlewares/wide/headers/customRequestHeaders/X-Wide", "x" * (1 << 20))
+    client.set("traefik/http/routers/" + "n" * (1 << 20) + "/rule", "Host(`name`)")
+    client.set("traefik/" + "/".join("d" * 2000) + "/rule", "deep")
+    with follows(tmp_path, server) as lb:
+        becomes(lb, "good", 502)
+        becomes(lb, "hash", 404)
+        assert ask(lb.port, "binary")[0] == 404
+        client.set("traefik/http/routers/binary/rule", "Host(`binary`)")
+        becomes(lb, "binary", 502)
+        assert ask(lb.port, "good")[0] == 502
 
 
 def test_many_changes_are_few_readings(tmp_path: Path, server: Server) -> None:
