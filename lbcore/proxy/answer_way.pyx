@@ -397,6 +397,8 @@ cdef class AnswerWay(Attempting):
         self.leave_server()
         if error == ERROR_REFUSED or error == ERROR_RESOLVE or error == ERROR_TLS:
             attempt.server.stats.connect_errors += 1
+        if error != ERROR_RESOURCE and attempt.origin_status == 0:
+            attempt.server.stats.responses[0] += 1
         if error != ERROR_RESOURCE and not (reused and not heard):
             attempt.balancer.note_failure(attempt.server)
         if self.rivals is not None:

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import logging
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -17,6 +18,7 @@ from lbcore.api import history as history_module
 from lbcore.api import live as live_module
 from lbcore.dashboard import files
 from tests.support.instance import eventually
+from tests.support.ports import free_port
 from tests.support.recorder import config, recorders
 from tests.support.stream import Stream
 from tests.support.wire import Edge, edge
@@ -106,6 +108,40 @@ def test_who_watches_sees_all_parts_of_the_way_of_requests() -> None:
             found = stream.until(lambda: stream.nodes[ids[1]].get("errors") and stream.nodes[ids[1]], "failures")
             assert found["classes"][5] == pytest.approx(found["errors"], abs=0.01)
             stream.until(lambda: stream.nodes[members[0]].get("errors"), "the server's failures")
+
+
+def end_connections(listener: socket.socket) -> None:
+    """Read what comes, and close without an answer."""
+    with contextlib.suppress(OSError):
+        while True:
+            client, _ = listener.accept()
+            with client:
+                client.recv(65536)
+
+
+def test_a_server_that_cannot_be_reached_or_ends_without_an_answer_has_errors() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=end_connections, args=(listener,), daemon=True).start()
+        urls = {"all": f"http://127.0.0.1:{free_port()}", "end": f"http://127.0.0.1:{listener.getsockname()[1]}"}
+        dynamic = config({name: {"loadBalancer": {"servers": [{"url": url}]}} for name, url in urls.items()})
+        dynamic["http"]["routers"]["end"] = {"rule": "Path(`/end`)", "service": "end", "priority": 1000}
+        with watched(dynamic, metrics={"prometheus": {}}) as lb, watching(lb) as stream:
+            for path in (b"/x", b"/end"):
+                assert lb.ask(GET.replace(b"/x", path))[0].split()[1] == "502"
+            ids = {f"http/members/{name}@file|{url}" for name, url in urls.items()}
+            ids |= {f"http/services/{name}@file" for name in urls}
+            seen = set()
+
+            def all_have_errors() -> bool:
+                seen.update(id for id in ids if stream.nodes.get(id, {}).get("errors"))
+                return seen == ids
+
+            stream.until(all_have_errors, "all have had errors")
+            text = api(lb, "/metrics")[1]
+            for name, url in urls.items():
+                line = f'lbcore_server_responses_total{{class="none",service="{name}@file",url="{url}"}} 1.0'
+                assert line in text, [each for each in text.splitlines() if "server_responses_total" in each]
+        listener.shutdown(socket.SHUT_RDWR)
 
 
 def test_what_is_over_is_idle_again_and_no_part_of_an_event() -> None:
