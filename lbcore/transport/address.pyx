@@ -6,7 +6,6 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memset, strlen
 
 from lbcore.http.head cimport ClientAddress
-from lbcore.http.number cimport put_decimal
 from lbcore.transport.inet cimport (
     AF_INET, AF_INET6, AF_UNIX, getsockname, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage,
 )
@@ -34,6 +33,18 @@ cdef bint is_mapped(const uint8_t* ip) noexcept nogil:
     return ip[10] == 0xFF and ip[11] == 0xFF
 
 
+cdef inline char* put_byte(char* out, unsigned int value) noexcept nogil:
+    """Write a number below 256. Returns the position behind it."""
+    if value >= 100:
+        out[0] = <char>(c"0" + value // 100)
+        out += 1
+    if value >= 10:
+        out[0] = <char>(c"0" + value // 10 % 10)
+        out += 1
+    out[0] = <char>(c"0" + value % 10)
+    return out + 1
+
+
 cdef inline char* put_v4(char* out, const uint8_t* ip) noexcept nogil:
     """Write an address in dotted form, at most 15 bytes. Returns the position behind it."""
     cdef int i
@@ -41,7 +52,7 @@ cdef inline char* put_v4(char* out, const uint8_t* ip) noexcept nogil:
         if i:
             out[0] = c"."
             out += 1
-        out = put_decimal(out, ip[i])
+        out = put_byte(out, ip[i])
     return out
 
 

@@ -45,6 +45,7 @@ cdef class Http1ClientConnection(ClientConnection):
 
     cdef int open(self) except -1
     cdef int watch_half_closed(self) except -1
+    cdef bint awaits_last_answer(self) noexcept
     cdef int wait_on(self) except -1
     cdef int limit_answer(self) except -1
     cdef int close(self) except -1

@@ -30,6 +30,7 @@ from lbcore.transport.http1_body cimport (
 from lbcore.transport.http2_client cimport http2_is_available, serve_http2
 from lbcore.transport.linger cimport linger_begin, linger_read
 from lbcore.transport.request_stream cimport RequestStream
+from lbcore.transport.scarcity cimport lack
 from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, OwnedSocket
 from lbcore.transport.tunnel cimport Tunnel
 
@@ -75,6 +76,9 @@ cdef int serve_http1(OwnedSocket socket, const Learned* learned, EntryPoint entr
         connection.open()
         # The first bytes have usually arrived; with TLS, the handshake has found out whether they have.
         connection.socket_ready(socket, 0 if connection.encrypted else EPOLLIN)
+        if socket.late and not connection.awaits_last_answer() and socket.rewatch() < 0:
+            lack(f"entry point {entry_point.name} cannot watch a connection", socket.fault)
+            (<ClientConnection>socket.owner).abort()
     except Exception as error:
         connection.socket_failed(socket, error)
     return 0
@@ -253,6 +257,10 @@ cdef class Http1ClientConnection(ClientConnection):
             self.answer_until_ms = self.socket.reactor.now_ms + self.entry_point.limits.write_timeout_ms
             return self.arm(self.entry_point.limits.write_timeout_ms)
         return 0
+
+    cdef bint awaits_last_answer(self) noexcept:
+        """Whether the client has sent all that it may send, and only its loss would matter: a moment later is soon enough for that."""
+        return self.state == CLIENT_BUSY and not self.keep_alive and self.stream.body.kind == BODY_NONE
 
     cdef int64_t idle_since_ms(self) noexcept:
         return self.idle_ms if self.state == CLIENT_IDLE and not self.serving and buffer_len(&self.socket.input) == 0 else -1

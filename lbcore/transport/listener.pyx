@@ -128,7 +128,10 @@ cdef class Listener(Channel):
         """Start a connection, without an Arrival if its protocol is known already."""
         cdef Arrival arrival
         if self.entry_point.proxies is None and not self.entry_point.first_bytes_count:
-            socket.watch(self.reactor, False)
+            if self.entry_point.tcp is None:
+                socket.watch_late(self.reactor)        # HTTP/1 needs events of few connections with one request
+            else:
+                socket.watch(self.reactor, False)
             return serve_socket(socket, learned, self.entry_point, self.dialer, self.connections)
         arrival = Arrival.__new__(Arrival)
         arrival.entry_point = self.entry_point

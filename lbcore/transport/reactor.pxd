@@ -16,6 +16,7 @@ cdef class Channel(Timed):
     cdef int fd                # -1 once closed
     cdef Reactor reactor       # None while it is not attached
     cdef uint32_t place        # in the reactor's table
+    cdef uint32_t late         # events that the kernel is to be told of later, see `attach_late`; 0 = it watches
 
     cdef int on_ready(self, uint32_t events) except -1
     cdef void release(self) noexcept
@@ -32,6 +33,15 @@ cdef class Flushable:
 
 cdef class Relief:
     cdef bint make_room(self) except *
+
+
+cdef enum:
+    LATE_PLACES = 1024         # most channels of which the kernel is told later
+
+
+cdef struct Late:
+    uint64_t key               # of the channel, see `Reactor.key_of`: it matches none after the channel has left
+    uint64_t since_ns          # when it was attached, by the kernel's clock
 
 
 cdef struct Place:
@@ -54,6 +64,9 @@ cdef class Reactor:
     cdef uint32_t free                  # the first free place; `capacity` = there is none
     cdef Wheel wheel
     cdef Relief relief         # closes idle connections when no descriptor is left
+    cdef Late[LATE_PLACES] late         # a ring, the oldest first
+    cdef uint32_t late_first
+    cdef uint32_t late_count
     cdef bint watched          # the event loop watches the epoll set
     cdef int linger_ms         # pause between events after which a turn ends
     cdef Flushable first_touched        # flushed after the present batch; the latest first
@@ -77,6 +90,9 @@ cdef class Reactor:
     cdef bint may_pause(self, int count) noexcept
     cdef void judge_pause(self, int count) noexcept
     cdef int attach(self, Channel channel, int fd, uint32_t events) except -1
+    cdef int attach_late(self, Channel channel, int fd, uint32_t events) except -1
+    cdef void seat(self, Channel channel, int fd) noexcept
+    cdef void watch_late(self, bint all_of_them) noexcept
     cdef int change(self, Channel channel, uint32_t events) except -1
     cdef void detach(self, Channel channel) noexcept
     cdef void forget(self, Channel channel) noexcept

@@ -1,7 +1,8 @@
 """The data plane's own epoll set: edge-triggered, dispatched in C, nested in the worker's event loop as one readable descriptor.
 
 A connection is registered once, when it opens, for all events, and remembers whether it may read and write. A request therefore
-costs no epoll_ctl, an idle connection no object of the event loop, and one wake-up of the loop serves a whole batch.
+costs no epoll_ctl, an idle connection no object of the event loop, and one wake-up of the loop serves a whole batch. A connection
+that is over after its first answer is usually not registered at all, see `attach_late`.
 """
 
 import logging
@@ -28,6 +29,7 @@ cdef enum:
     GATHER_NS = 50000         # pause in which output of many streams gathers; the kernel may make it twice as long
     GATHER_STREAMS = 32        # open streams from which on it does: each of them then waits for much longer anyway
     GATHERED_EVENTS = 16       # a batch with this number of events is large enough without a pause
+    LATE_NS = 10000000         # time after which a channel of `attach_late` is watched, while turn follows turn
     MOST_SKIPPED = 64          # most batches without a pause, after pauses in which nothing came
 
 cdef extern from * nogil:
@@ -127,6 +129,14 @@ cdef class CallbackChannel(Channel):
         """Start watching `fd` for `events`, a mask of epoll."""
         reactor.attach(self, fd, events | EPOLLET)
 
+    def open_late(self, Reactor reactor, int fd, uint32_t events) -> None:
+        """`open`, of which the kernel is told later."""
+        reactor.attach_late(self, fd, events | EPOLLET)
+
+    def change(self, uint32_t events) -> None:
+        """Watch for other events from now on."""
+        self.reactor.change(self, events | EPOLLET)
+
     def arm(self, int64_t delay_ms) -> None:
         self.reactor.arm(self, delay_ms)
 
@@ -207,13 +217,63 @@ cdef class Reactor:
         event.data.u64 = self.key_of(channel)
         if epoll_ctl(self.epfd, EPOLL_CTL_ADD, fd, &event) < 0:
             raise OSError(errno, os.strerror(errno))
+        self.seat(channel, fd)
+        return 0
+
+    cdef int attach_late(self, Channel channel, int fd, uint32_t events) except -1:
+        """`attach` for a channel that has probably left before an event of it matters: the kernel is told of it when the turn has
+        nothing more to do, after LATE_NS, or by `change`. Conditions that hold by then cause an event. Until then none comes.
+
+        It saves the call, and the kernel the care for a descriptor that is watched.
+        """
+        cdef Late* late
+        if not self.in_batch or self.late_count == LATE_PLACES:
+            return self.attach(channel, fd, events)      # outside of a turn nothing tells the kernel later
+        if self.free == self.capacity:
+            self.enlarge()
+        channel.place = self.free
+        channel.late = events
+        self.seat(channel, fd)
+        late = &self.late[(self.late_first + self.late_count) % <uint32_t>LATE_PLACES]
+        late.key = self.key_of(channel)
+        late.since_ns = self.batch_ns
+        self.late_count += 1
+        return 0
+
+    cdef void seat(self, Channel channel, int fd) noexcept:
+        """Put a channel into its place, the first free one."""
         self.free = self.places[channel.place].next
         self.places[channel.place].channel = <void*>channel
         channel.fd = fd
         channel.reactor = self
         self.channels += 1
         Py_INCREF(channel)
-        return 0
+
+    cdef void watch_late(self, bint all_of_them) noexcept:
+        """Tell the kernel of late channels: all, or those that are late for LATE_NS. One that the kernel has no memory for stays
+        late, and is tried again."""
+        cdef Late late
+        cdef Place* place
+        cdef Channel channel
+        cdef uint32_t i
+        for i in range(self.late_count):
+            late = self.late[self.late_first]
+            if not all_of_them and late.since_ns + LATE_NS > self.batch_ns:
+                return
+            self.late_first = (self.late_first + 1) % <uint32_t>LATE_PLACES
+            self.late_count -= 1
+            place = &self.places[<uint32_t>late.key]
+            if place.channel == NULL or place.generation != late.key >> 32:
+                continue
+            channel = <Channel>place.channel
+            if not channel.late:
+                continue
+            try:
+                self.change(channel, channel.late)
+            except OSError:
+                late.since_ns = self.batch_ns
+                self.late[(self.late_first + self.late_count) % <uint32_t>LATE_PLACES] = late
+                self.late_count += 1
 
     cdef int enlarge(self) except -1:
         cdef uint32_t capacity = self.capacity * 2 if self.capacity else FIRST_PLACES
@@ -239,8 +299,9 @@ cdef class Reactor:
         cdef epoll_event event
         event.events = events
         event.data.u64 = self.key_of(channel)
-        if epoll_ctl(self.epfd, EPOLL_CTL_MOD, channel.fd, &event) < 0:
+        if epoll_ctl(self.epfd, EPOLL_CTL_ADD if channel.late else EPOLL_CTL_MOD, channel.fd, &event) < 0:
             raise OSError(errno, os.strerror(errno))
+        channel.late = 0
         return 0
 
     cdef void detach(self, Channel channel) noexcept:
@@ -248,7 +309,8 @@ cdef class Reactor:
         cdef epoll_event unused
         if channel.fd < 0:
             return
-        epoll_ctl(self.epfd, EPOLL_CTL_DEL, channel.fd, &unused)
+        if not channel.late:
+            epoll_ctl(self.epfd, EPOLL_CTL_DEL, channel.fd, &unused)
         self.forget(channel)
 
     cdef void forget(self, Channel channel) noexcept:
@@ -263,10 +325,12 @@ cdef class Reactor:
         place.next = self.free
         self.free = channel.place
         channel.fd = -1
+        channel.late = 0
         timer_clear(&channel.timer)
         self.channels -= 1
-        # A call into the channel may be under way, so the channel has to stay alive until that returns.
-        if not self.leaving:
+        # A call into the channel may be under way, so the channel has to stay alive until that returns: until the end of the batch,
+        # or the next turn of the loop.
+        if not self.in_batch and not self.leaving:
             self.loop.call_soon(self._release)
         self.leaving.append(channel)
         Py_DECREF(channel)
@@ -308,6 +372,8 @@ cdef class Reactor:
             self.watched = True
         if not self.watched:
             self.loop.call_soon(self._poll)
+        if self.late_count:
+            self.watch_late(self.watched or served == 0)
 
     cdef int touch(self, Flushable flushable) except -1:
         """Call `on_batch_end` once, after the batch of events at work; outside of one, in the next turn of the loop."""
@@ -383,6 +449,8 @@ cdef class Reactor:
             if self.first_touched is not None:
                 self.flush_touched()
             self.in_batch = False
+            if self.leaving:
+                release_left(self)
             if self.hurried or now >= turn_over or (count == 0 and not paused and (timeout or self.watched)):
                 break
             paused = False
@@ -431,12 +499,8 @@ cdef class Reactor:
                 timed.fail(error)
 
     def _release(self) -> None:
-        cdef Channel channel
         self.enter()
-        gone, self.leaving = self.leaving, []
-        for item in gone:
-            channel = <Channel>item
-            channel.release()
+        release_left(self)
 
     def close(self) -> None:
         """Stop. The owners must have closed their channels before. Safe to call twice."""
@@ -449,3 +513,14 @@ cdef class Reactor:
             self.tick_handle = None
         os.close(self.epfd)
         self.epfd = -1
+
+
+cdef int release_left(Reactor reactor) except -1:
+    """Release the channels that have left. What leaves meanwhile is released later."""
+    cdef list gone = reactor.leaving
+    cdef Channel channel
+    reactor.leaving = []
+    for item in gone:
+        channel = <Channel>item
+        channel.release()
+    return 0

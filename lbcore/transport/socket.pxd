@@ -42,6 +42,7 @@ cdef class Socket(Channel):
     # The descriptor and the reactor
     cdef void adopt(self, int fd) noexcept
     cdef int watch(self, Reactor reactor, bint output) except -1
+    cdef int watch_late(self, Reactor reactor) except -1
     cdef int wait_for_output(self) noexcept
     cdef int watch_level(self) noexcept
     cdef int pause(self) noexcept

@@ -134,6 +134,10 @@ cdef class Socket(Channel):
         self.watches_output = output
         return reactor.attach(self, self.fd, EPOLLIN | EPOLLRDHUP | EPOLLET | (EPOLLOUT if output else 0))
 
+    cdef int watch_late(self, Reactor reactor) except -1:
+        """`watch`, of which the kernel is told later (`Reactor.attach_late`), or by `rewatch`."""
+        return reactor.attach_late(self, self.fd, EPOLLIN | EPOLLRDHUP | EPOLLET)
+
     cdef int wait_for_output(self) noexcept:
         """Make events announce room to send. It is not done at the start, because most connections never need it, and each would get
         a useless event. Returns IO_AGAIN or IO_FAILED."""

@@ -2,7 +2,7 @@
 
 cimport cython
 
-from lbcore.http.buffer cimport buffer_acquire, buffer_len, buffer_release, buffer_room
+from lbcore.http.buffer cimport Buffer, buffer_acquire, buffer_len, buffer_release, buffer_room
 from lbcore.http.span cimport span_of
 from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, Socket
 from lbcore.transport.splice cimport pipe_drain, pipe_fill, pipe_give, pipe_take
@@ -10,6 +10,21 @@ from lbcore.transport.splice cimport pipe_drain, pipe_fill, pipe_give, pipe_take
 cdef enum:
     FILL_BYTES = 1048576
     NO_PIPE = 2                # returned by `Tunnel.splice`
+
+
+cdef inline int pass_on(Buffer* received, Socket sink) noexcept:
+    """Send what was received, without a copy of it if the sink takes it at once; what it does not take becomes its output.
+    Returns 0 or IO_FAILED."""
+    cdef Py_ssize_t sent
+    if buffer_len(&sink.output) == 0:
+        sent = sink.send_two(span_of(received.base + received.start, buffer_len(received)), span_of(NULL, 0))
+        if sent == IO_FAILED:
+            return IO_FAILED
+        if sent > 0:
+            received.start += sent
+        if buffer_len(received) == 0:
+            return 0
+    return sink.keep(span_of(received.base + received.start, buffer_len(received)))
 
 
 @cython.final
@@ -47,8 +62,8 @@ cdef class Tunnel:
         if direction.ended:
             return False
         while True:
-            if buffer_len(&source.input):
-                sink.put(span_of(source.input.base + source.input.start, buffer_len(&source.input)))
+            if buffer_len(&source.input) and pass_on(&source.input, sink) < 0:
+                return True
             buffer_release(&source.input)
             result = sink.push()
             if result == IO_FAILED:

@@ -168,6 +168,26 @@ def test_a_client_that_has_gone_behind_requests_that_wait_is_let_go(size: int) -
         gone.set()
 
 
+def test_a_client_that_has_gone_is_let_go_if_its_first_answer_would_have_been_the_last() -> None:
+    """Its connection is watched late, see `Reactor.attach_late`."""
+
+    def deaf_server(peer: Peer) -> None:
+        peer.head()
+        asked.set()
+        with contextlib.suppress(OSError):
+            ends.append(peer.sock.recv(1))
+
+    asked, ends = threading.Event(), []
+    with serving(deaf_server) as server, edge(config_for(server.url)) as lb:
+        client = lb.client()
+        client.send(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert asked.wait(TIMEOUT_S)
+        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        eventually(lambda: lb.open_connections == 0, "the connection is closed", 20)
+        eventually(lambda: ends == [b""], "the server's connection is closed", 20)
+
+
 def test_a_client_that_is_gone_at_a_switch_of_protocols_leaves_no_tunnel() -> None:
     def switch(peer: Peer) -> None:
         peer.head()

@@ -6,6 +6,7 @@ import re
 import select
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import uvloop
@@ -15,6 +16,15 @@ from tests.support.instance import becomes_true
 from tests.support.reactor import with_reactor
 
 READ = select.EPOLLIN | select.EPOLLRDHUP
+
+
+def watched() -> set[int]:
+    """Descriptors that some epoll set of this process names."""
+    found = set()
+    for path in Path("/proc/self/fdinfo").iterdir():
+        with contextlib.suppress(OSError):
+            found |= {int(number) for number in re.findall(r"^tfd:\s+(\d+)", path.read_text(), re.MULTILINE)}
+    return found
 
 
 async def passes(reactor: Reactor) -> None:
@@ -174,14 +184,6 @@ def test_reactor_with_a_far_deadline_sleeps() -> None:
 
 
 def test_reactor_forgets_a_closed_channel_though_a_child_still_has_its_descriptor() -> None:
-    def watched() -> set[int]:
-        """Descriptors that some epoll set of this process names."""
-        found = set()
-        for path in Path("/proc/self/fdinfo").iterdir():
-            with contextlib.suppress(OSError):
-                found |= {int(number) for number in re.findall(r"^tfd:\s+(\d+)", path.read_text(), re.MULTILINE)}
-        return found
-
     async def body(reactor: Reactor) -> None:
         ours, theirs = socket.socketpair()
         with theirs, ours.dup():  # what a fork gives a child, until it executes something
@@ -194,6 +196,124 @@ def test_reactor_forgets_a_closed_channel_though_a_child_still_has_its_descripto
             assert number not in watched()
             theirs.send(b"a")
             await passes(reactor)
+
+    with_reactor(body)
+
+
+async def in_a_turn(reactor: Reactor, what: Callable[[], object]) -> None:
+    """Call `what` from the callback of a channel."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        done: list[object] = []
+        channel = CallbackChannel(lambda events: done.append(what()))
+        channel.open(reactor, ours.fileno(), READ)
+        theirs.send(b"a")
+        await becomes_true(lambda: bool(done))
+        channel.close()
+
+
+def test_the_kernel_is_told_of_a_late_channel_when_the_turn_has_nothing_more_to_do() -> None:
+    async def body(reactor: Reactor) -> None:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            seen: list[int] = []
+            known: list[bool] = []
+            channel = CallbackChannel(seen.append)
+
+            def begin() -> None:
+                channel.open_late(reactor, ours.fileno(), READ)
+                known.append(ours.fileno() in watched())
+
+            theirs.send(b"a")  # before it is watched: the event comes nevertheless
+            await in_a_turn(reactor, begin)
+            assert known == [False]
+            await becomes_true(lambda: len(seen) == 1)
+            assert ours.fileno() in watched()
+            channel.close()
+            assert reactor.channels == 0
+
+    with_reactor(body)
+
+
+def test_a_late_channel_that_has_left_costs_nothing_and_its_place_is_another_s() -> None:
+    async def body(reactor: Reactor) -> None:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            gone: list[int] = []
+            seen: list[int] = []
+            first, second = CallbackChannel(gone.append), CallbackChannel(seen.append)
+
+            def pass_by() -> None:
+                first.open_late(reactor, ours.fileno(), READ)
+                first.close()
+                second.open_late(reactor, ours.fileno(), READ)
+
+            theirs.send(b"a")
+            await in_a_turn(reactor, pass_by)
+            await becomes_true(lambda: len(seen) == 1)
+            assert gone == []
+            second.close()
+            await passes(reactor)
+            assert ours.fileno() not in watched() and len(seen) == 1
+            assert reactor.channels == 0
+
+    with_reactor(body)
+
+
+def test_a_late_channel_is_watched_at_once_if_its_events_change_and_outside_of_a_turn() -> None:
+    async def body(reactor: Reactor) -> None:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            known: list[bool] = []
+            channel = CallbackChannel(lambda events: None)
+
+            def begin() -> None:
+                channel.open_late(reactor, ours.fileno(), READ)
+                channel.change(READ | select.EPOLLOUT)
+                known.append(ours.fileno() in watched())
+                channel.close()
+                known.append(ours.fileno() in watched())
+
+            await in_a_turn(reactor, begin)
+            assert known == [True, False]
+            channel.open_late(reactor, ours.fileno(), READ)
+            assert ours.fileno() in watched()
+            channel.close()
+
+    with_reactor(body)
+
+
+def test_a_late_channel_is_watched_soon_under_constant_load_however_many_there_are() -> None:
+    many = 1500  # more than the reactor has late ones
+
+    async def body(reactor: Reactor) -> None:
+        ours, theirs = socket.socketpair()
+        load_ours, load_theirs = socket.socketpair()
+        with ours, theirs, load_ours, load_theirs:
+            duplicates = [ours.dup() for _ in range(many)]
+            seen: list[int] = []
+            channels = [CallbackChannel(lambda events, index=index: seen.append(index)) for index in range(many)]
+            begun: list[bool] = []
+
+            def again(events: int) -> None:
+                """An event for each event: no turn ends for lack of them."""
+                load_ours.recv(100)
+                load_theirs.send(b"a")
+                if not begun:
+                    begun.append(True)
+                    for channel, duplicate in zip(channels, duplicates, strict=True):
+                        channel.open_late(reactor, duplicate.fileno(), READ)
+
+            load = CallbackChannel(again)
+            theirs.send(b"a")
+            load.open(reactor, load_ours.fileno(), READ)
+            load_theirs.send(b"a")
+            await becomes_true(lambda: len(set(seen)) == many)
+            load.close()
+            for channel, duplicate in zip(channels, duplicates, strict=True):
+                channel.close()
+                duplicate.close()
+            assert reactor.channels == 0
 
     with_reactor(body)
 
