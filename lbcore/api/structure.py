@@ -308,6 +308,8 @@ class _Maker:
         for id, part in self.parts.items():
             part.users = [each for each in users.get(id, ()) if self.nodes[each]["kind"] == "router"]
             part.leaves = self.leaves(id, parents, users, set())
+            if part.members and not part.leaves:
+                self.nodes[id]["shared"] = True  # servers below it have other requests, too
 
     def leaves(
         self, id: str, parents: Mapping[str, set[str]], users: Mapping[str, list[str]], above: set[str]

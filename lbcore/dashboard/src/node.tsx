@@ -102,9 +102,9 @@ function now(node: Node, state: Live): Fact[] {
   const classes = state.classes?.map((value, place): [string, number] => [place ? `${place}xx` : "no answer", value]).filter(([, value]) => value > 0);
   return [
     [rateUnit(node), short(state.rate ?? 0)],
-    ["errors", failing === undefined ? "–" : `${percent(failing)} (${perSecond(state.errors)})`],
+    ["errors", node.shared ? undefined : failing === undefined ? "–" : `${percent(failing)} (${perSecond(state.errors)})`],
     ["latency: p50 · p95 · p99", state.p95 === undefined ? undefined : `${ms(state.p50)} · ${ms(state.p95)} · ${ms(state.p99)}`],
-    ["in flight", `${short(state.inFlight ?? 0)}${state.maxConnections ? ` of ${count(state.maxConnections)}` : ""}`],
+    ["in flight", node.shared ? undefined : `${short(state.inFlight ?? 0)}${state.maxConnections ? ` of ${count(state.maxConnections)}` : ""}`],
     ["connections", state.connections === undefined ? undefined : short(state.connections)],
     ["queue", state.queue === undefined && state.queued === undefined ? undefined : `${short(state.queue ?? 0)} waiting, ${perSecond(state.queued)} come`],
     ["retries", state.retries === undefined ? undefined : perSecond(state.retries)],
@@ -185,9 +185,9 @@ function Curves({ node }: { node: Node }): JSX.Element {
   const series = historySeries(history);
   return (
     <div class="curves">
-      <Curve title={rateUnit(node)} times={history.times} series={series.traffic} show={short} />
+      <Curve title={rateUnit(node)} times={history.times} series={node.shared ? series.traffic.slice(0, 1) : series.traffic} show={short} />
       {history.p95.some((value) => value !== null) && <Curve title="Latency" times={history.times} series={series.latency} show={ms} />}
-      <Curve title="Load" times={history.times} series={series.load} show={short} />
+      {!node.shared && <Curve title="Load" times={history.times} series={series.load} show={short} />}
     </div>
   );
 }
@@ -261,6 +261,7 @@ export function NodeView({ id }: { id: string }): JSX.Element {
       <section>
         <h2>Now</h2>
         <Facts of={now(node, state)} />
+        {node.shared && <p class="muted">Errors, latency and requests in flight are on the pages of its members: some of its servers have requests from elsewhere, too.</p>}
         {node.kind === "middleware" && <p class="muted">The sum of the routers and services that use it.</p>}
       </section>
       <Members service={node} />

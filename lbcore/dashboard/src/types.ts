@@ -39,6 +39,8 @@ export interface Node {
   passiveHealthCheck?: boolean;
   slowStart?: boolean;
   maxConnections?: number;
+  /** Of a service over services: servers below it get requests from elsewhere, too. */
+  shared?: boolean;
   // members
   key?: string;
   server?: boolean;
