@@ -46,6 +46,8 @@ cdef bint is_normal(Span path) noexcept nogil:
 cdef int refuse(Response answer) except -1:
     answer.clear()
     answer.status = 400
+    answer.append(span_of(b"Content-Type", 12), span_of(b"text/plain; charset=utf-8", 25))
+    answer.append(span_of(b"X-Content-Type-Options", 22), span_of(b"nosniff", 7))
     answer.text = span_of(b"Bad Request\n", 12)
     return ANSWER
 
@@ -59,13 +61,18 @@ cdef int keep_header(Request request, const char* name, Py_ssize_t length, Span 
 
 
 cdef int put_path(Request request, bytes path, Response answer) except -1:
-    """Make `path` the request's. Returns a Verdict: ANSWER when it is refused."""
+    """Make `path` the request's. Returns a Verdict: ANSWER when it is refused.
+
+    Its dots are not resolved: `/files/$1` for `^/api(.*)` would lead out of `/files` by `/api../x`.
+    """
     cdef char* copy
     if not path.startswith(b"/"):
         path = b"/" + path
     try:
-        path = normalise(path.replace(b"?", b"%3F"))[0]
+        path = normalise(path.replace(b"?", b"%3F"), sanitise=False)[0]
     except ValueError:
+        return refuse(answer)
+    if not is_normal(span_of(path, len(path))):
         return refuse(answer)
     copy = request.alloc(len(path))
     memcpy(copy, <const char*>path, len(path))
