@@ -125,8 +125,8 @@ cdef class Http1ClientConnection(ClientConnection):
         return 0
 
     cdef void give_stream(self) noexcept:
-        """Give the stream back, which has no exchange and no output: an idle connection does without. One of its methods may be
-        running, so it is kept for reuse, or stays where it is; it does not die here."""
+        """Give the stream back, which has no exchange and no output: a connection that is idle, or over, does without. One of its methods
+        may be running, so it is kept for reuse, or stays where it is; it does not die here."""
         global kept, kept_count
         cdef Http1ClientStream stream = self.stream
         if not POOLS or kept_count == KEPT_STREAMS:
@@ -512,6 +512,7 @@ cdef class Http1ClientConnection(ClientConnection):
         """Close in a way that the client gets the answer: an immediate close resets a connection whose peer is still sending
         (RFC 9112 section 9.6)."""
         if not self.unread and buffer_len(&self.socket.input) == 0 and not self.socket.readable:
+            self.give_stream()
             return self.close()
         self.move(CLIENT_LINGERING)
         linger_begin(&self.lingering, self.socket)
