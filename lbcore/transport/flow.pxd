@@ -91,6 +91,7 @@ cdef class FlowSession(Flushable):
     cdef Reactor reactor
     cdef Flow* newest                  # the newest of the open flows
     cdef Py_ssize_t open_flows         # their number
+    cdef bint asks                     # the peer is a server
     cdef Flow* first_ready             # the first marked flow, borrowed; NULL = none
     cdef Flow* last_ready
     cdef Py_ssize_t buffered           # bytes of all flows that were put, and not given to the library

@@ -17,7 +17,7 @@ from lbcore.http.fields cimport pack_trailers
 from lbcore.http.heap cimport heap_give, heap_take
 from lbcore.http.message cimport Message
 from lbcore.http.span cimport Span, span_of
-from lbcore.transport.reactor cimport Flushable
+from lbcore.transport.reactor cimport GATHERS, Flushable
 
 cdef enum:
     FIRST_BLOCK = 1024         # bytes of a queue's first block
@@ -178,7 +178,7 @@ cdef class FlowSession(Flushable):
     def __cinit__(self):
         self.list = &fields
         self.credit = CREDIT
-        self.gathers = True
+        self.gathers = GATHERS
 
     cdef void mark(self, Flow* flow, uint8_t events) noexcept:
         """Have `flow_ready` called for a flow."""
@@ -232,8 +232,9 @@ cdef class FlowSession(Flushable):
             self.newest.newer = flow
         self.newest = flow
         self.open_flows += 1
-        self.reactor.streams += 1
+        self.reactor.streams[self.asks] += 1
         if self.open_flows == 1:
+            self.reactor.sessions += 1
             self.use_changed()
 
     cdef void unlink(self, Flow* flow) noexcept:
@@ -249,8 +250,9 @@ cdef class FlowSession(Flushable):
             flow.older.newer = flow.newer
         flow.newer = flow.older = NULL
         self.open_flows -= 1
-        self.reactor.streams -= 1
+        self.reactor.streams[self.asks] -= 1
         if self.open_flows == 0:
+            self.reactor.sessions -= 1
             self.use_changed()
         Py_DECREF(<object>flow.owner)
 

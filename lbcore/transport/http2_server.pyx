@@ -29,6 +29,7 @@ from lbcore.transport.flow cimport (
 from lbcore.transport.flow_socket cimport flow_socket
 from lbcore.transport.http2_session cimport Http2Session
 from lbcore.transport.pool cimport Pool
+from lbcore.transport.reactor cimport GATHERS_LONGER
 from lbcore.transport.server_connection cimport ServerConnection
 from lbcore.transport.socket cimport OwnedSocket
 
@@ -70,6 +71,10 @@ cdef ServerConnection http2_to(Server server, OwnedSocket socket):
 @cython.final
 cdef class Http2ServerSession(Http2Session):
     """The session of a connection: field sections become answers."""
+
+    def __cinit__(self):
+        self.asks = True
+        self.gathers = GATHERS_LONGER          # many clients share it, and their requests a call
 
     cdef int take_field(self, Flow* flow, Span name, Span value) noexcept:
         cdef Http2ServerStream stream = <Http2ServerStream>flow.owner

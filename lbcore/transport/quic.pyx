@@ -33,7 +33,7 @@ from lbcore.transport.inet cimport (
     IP_PKTINFO, MSG_DONTWAIT, cmsghdr, getsockname, in6_pktinfo, in_pktinfo, iovec, mmsghdr, msghdr, recvmmsg, sendmsg, sockaddr,
     sockaddr_in, sockaddr_in6,
 )
-from lbcore.transport.reactor cimport Channel, Reactor
+from lbcore.transport.reactor cimport GATHERS_LONGER, Channel, Reactor
 from lbcore.transport.reserve cimport Reserve
 
 cdef extern from "<time.h>" nogil:
@@ -96,6 +96,7 @@ cdef class QuicSession(FlowSession):
 
     def __cinit__(self):
         self.place = -1
+        self.gathers = GATHERS_LONGER          # a packet for each answer costs more than an answer
 
     cdef int receive(self, const Path* path, const uint8_t* packet, size_t length, uint64_t now_ns) except -1:
         """A datagram of this connection has come."""

@@ -22,10 +22,16 @@ cdef class Channel(Timed):
     cdef void release(self) noexcept
 
 
+cdef enum Gathering:           # of output, while many streams are open
+    NO_GATHERING = 0
+    GATHERS                    # it may wait a moment for that of others
+    GATHERS_LONGER             # it may wait for several moments: what is sent together costs much less than one by one
+
+
 cdef class Flushable:
     cdef Flushable next_touched        # in the reactor's list
     cdef bint touched                  # it is in that list
-    cdef bint gathers                  # it has streams, whose output may wait a moment for that of others
+    cdef int gathers                   # a Gathering; with any but NO_GATHERING it has streams
 
     cdef int on_batch_end(self) except -1
     cdef void batch_end_failed(self, object error) noexcept
@@ -73,10 +79,13 @@ cdef class Reactor:
     cdef bint in_batch         # events are being served
     cdef bint hurried          # the turn ends after this batch
     cdef bint loaded           # the last turn had many events
-    cdef bint gathers          # something in the list of `first_touched` does
-    cdef Py_ssize_t streams    # open in all sessions
+    cdef int gathers           # the Gathering of those in the list of `first_touched` that gather the longest
+    cdef Py_ssize_t[2] streams         # open in all sessions, of clients and of servers
+    cdef Py_ssize_t sessions   # with open streams
+    cdef Py_ssize_t peak       # most open streams of late, of clients or of servers
     cdef int skipped           # batches left after which there is no pause
     cdef int doubt             # number of such batches after the last pause
+    cdef readonly long pause_ns         # length of the next pause of what gathers longer
     cdef readonly Py_ssize_t pauses     # made so far
 
     cdef void enter(self) noexcept
@@ -88,6 +97,7 @@ cdef class Reactor:
     cdef int flush_touched(self) except -1
     cdef int run_turn(self) except -1
     cdef bint may_pause(self, int count) noexcept
+    cdef long next_pause_ns(self) noexcept
     cdef void judge_pause(self, int count) noexcept
     cdef int attach(self, Channel channel, int fd, uint32_t events) except -1
     cdef int attach_late(self, Channel channel, int fd, uint32_t events) except -1

@@ -26,9 +26,15 @@ cdef enum:
     SHARED_LINGER_MS = 1       # `linger_ms` if the loop has other tasks, which wait meanwhile
     TURN_MS = 5                # longest turn of the data plane, in which other work of the loop waits
     LOADED_EVENTS = 32         # a turn with this number of events counts as load
-    GATHER_NS = 50000         # pause in which output of many streams gathers; the kernel may make it twice as long
-    GATHER_STREAMS = 32        # open streams from which on it does: each of them then waits for much longer anyway
-    GATHERED_EVENTS = 16       # a batch with this number of events is large enough without a pause
+    LEAST_PAUSE_NS = 50000     # in which output of many streams gathers; the kernel may make a pause longer by as much
+    MOST_PAUSE_NS = 300000     # pauses of what gathers longer grow up to this, and up to ...
+    PAUSE_PER_STREAM_NS = 4000         # ... this for each open stream: a part of the time that each of so many takes anyway
+    GATHER_STREAMS = 32        # open streams from which on there are pauses
+    GATHER_PER_SESSION = 2     # least streams of a session, on average: output of a single one has nothing to share with
+    GATHERED_EVENTS = 16       # a batch with this number of events is large enough without a pause, or after a shorter one
+    WORTH_EVENTS = 4           # a pause with this number of events is worth a longer one
+    PAUSE_SHRINKS = 16         # part of its length that a pause loses
+    PEAK_FADES = 8             # part of the most open streams that is forgotten in each turn
     LATE_NS = 10000000         # time after which a channel of `attach_late` is watched, while turn follows turn
     MOST_SKIPPED = 64          # most batches without a pause, after pauses in which nothing came
 
@@ -174,6 +180,7 @@ cdef class Reactor:
         if self.epfd < 0:
             raise OSError(errno, os.strerror(errno))
         self.linger_ms = LINGER_MS
+        self.pause_ns = LEAST_PAUSE_NS
         self.read_clock()
         wheel_init(&self.wheel, self.now_ms)
         loop.add_reader(self.epfd, self._poll)
@@ -382,7 +389,7 @@ cdef class Reactor:
         if self.first_touched is None and not self.in_batch:
             self.loop.call_soon(self._flush)
         flushable.touched = True
-        self.gathers = self.gathers or flushable.gathers
+        self.gathers = max(self.gathers, flushable.gathers)
         flushable.next_touched = self.first_touched
         self.first_touched = flushable
         return 0
@@ -390,7 +397,7 @@ cdef class Reactor:
     cdef int flush_touched(self) except -1:
         """Some of them may touch others, or themselves, again."""
         cdef Flushable flushable
-        self.gathers = False
+        self.gathers = NO_GATHERING
         while self.first_touched is not None:
             flushable = self.first_touched
             self.first_touched = flushable.next_touched
@@ -414,6 +421,7 @@ cdef class Reactor:
         cdef Channel channel
         cdef int count, i, timeout = 0, served = 0
         cdef int64_t turn_over = monotonic_ms() + TURN_MS, now
+        cdef long pause_ns
         cdef bint paused = False
         self.hurried = False
         while self.epfd >= 0:
@@ -440,8 +448,9 @@ cdef class Reactor:
             if paused:
                 self.judge_pause(count)
             elif self.first_touched is not None and self.may_pause(count):
+                pause_ns = self.next_pause_ns()
                 with nogil:
-                    sleep_for(GATHER_NS)
+                    sleep_for(pause_ns)
                 self.pauses += 1
                 paused = True
                 timeout = 0
@@ -456,6 +465,7 @@ cdef class Reactor:
             paused = False
             timeout = self.linger_ms
         self.loaded = served >= LOADED_EVENTS
+        self.peak -= self.peak // PEAK_FADES
         return served
 
     cdef bint may_pause(self, int count) noexcept:
@@ -464,16 +474,30 @@ cdef class Reactor:
         Under load, servers that answer one by one would have each answer cost a wake-up, and a call that sends it. While many streams
         are under way these costs are shared by a pause, which is short beside the time that a stream takes with so many others.
         """
-        if not self.gathers or not self.loaded or self.streams < GATHER_STREAMS or count >= GATHERED_EVENTS \
-                or self.hurried or self.epfd < 0:
+        self.peak = max(self.peak, self.streams[0], self.streams[1])           # most have one at each end
+        if not self.gathers or not self.loaded or count >= GATHERED_EVENTS or self.hurried or self.epfd < 0 \
+                or self.peak < GATHER_STREAMS or self.streams[0] + self.streams[1] < GATHER_PER_SESSION * self.sessions:
             return False
         if self.skipped:
             self.skipped -= 1
             return False
         return True
 
+    cdef long next_pause_ns(self) noexcept:
+        return self.pause_ns if self.gathers == GATHERS_LONGER else LEAST_PAUSE_NS
+
     cdef void judge_pause(self, int count) noexcept:
-        """So many events have come in a pause. Where none do, pauses become seldom."""
+        """So many events have come in a pause. Where none do, pauses become seldom.
+
+        Those of what gathers longer grow while each brings some events, but not more than one batch should have, and shrink otherwise.
+        """
+        cdef long most_ns = min(<long>MOST_PAUSE_NS, <long>(self.peak * PAUSE_PER_STREAM_NS))
+        if self.gathers == GATHERS_LONGER:
+            if WORTH_EVENTS <= count < GATHERED_EVENTS:
+                self.pause_ns *= 2
+            else:
+                self.pause_ns -= self.pause_ns // PAUSE_SHRINKS
+            self.pause_ns = max(<long>LEAST_PAUSE_NS, min(self.pause_ns, most_ns))
         self.doubt = 0 if count else min(2 * self.doubt + 1, <int>MOST_SKIPPED)
         self.skipped = self.doubt
 

@@ -1,5 +1,8 @@
 """Output that gathers in a reactor, as tests see it."""
 
+from lbcore.transport.flow cimport FlowSession
+from lbcore.transport.http2_server cimport Http2ServerSession
+from lbcore.transport.quic cimport QuicSession
 from lbcore.transport.reactor cimport Flushable, Reactor
 
 
@@ -10,7 +13,7 @@ cdef class Output(Flushable):
     cdef readonly list sent
     cdef int pieces
 
-    def __init__(self, Reactor reactor, bint gathers):
+    def __init__(self, Reactor reactor, int gathers):
         self.reactor = reactor
         self.gathers = gathers
         self.sent = []
@@ -26,15 +29,22 @@ cdef class Output(Flushable):
         self.reactor.touch(self)
 
 
-def be(Reactor reactor, bint loaded, Py_ssize_t streams) -> None:
-    """Be under load or not, with so many open streams."""
+def be(Reactor reactor, bint loaded, Py_ssize_t streams, Py_ssize_t sessions=1) -> None:
+    """Be under load or not, with so many open streams of clients in so many sessions."""
     reactor.loaded = loaded
-    reactor.streams = streams
+    reactor.streams[0] = streams
+    reactor.sessions = sessions
 
 
 def hurry(Reactor reactor) -> None:
     reactor.hurry()
 
 
-def streams_of(Reactor reactor) -> int:
-    return reactor.streams
+def streams_of(Reactor reactor) -> tuple[int, int, int]:
+    """The open streams of clients, those of servers, and the sessions that have any."""
+    return reactor.streams[0], reactor.streams[1], reactor.sessions
+
+
+def kinds() -> tuple[int, int, int]:
+    """How sessions gather: in general, to servers of HTTP/2, of QUIC."""
+    return (<FlowSession>FlowSession()).gathers, (<FlowSession>Http2ServerSession()).gathers, (<FlowSession>QuicSession()).gathers

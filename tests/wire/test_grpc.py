@@ -13,6 +13,7 @@ import grpc
 import pytest
 
 from tests.support.instance import eventually
+from tests.support.native import native
 from tests.support.wire import TIMEOUT_S, Edge, config_for, edge, serving
 
 SERVICE = "test.Echo"
@@ -95,6 +96,16 @@ def echo() -> Iterator[tuple[Echo, Edge, grpc.Channel]]:
 
 
 Set = tuple[Echo, Edge, grpc.Channel]
+
+
+def test_calls_count_as_streams_of_both_ends(echo: Set) -> None:
+    engine: Any = echo[1].proxy._engine
+    streams_of = native("gathering").streams_of
+    calls = [echo[2].unary_unary(method("hang")).future(b"", timeout=TIMEOUT_S) for _ in range(3)]
+    eventually(lambda: streams_of(engine.reactor) == (3, 3, 2), "the calls are under way at both ends")
+    for call in calls:
+        call.cancel()
+    eventually(lambda: streams_of(engine.reactor) == (0, 0, 0), "no stream counts")
 
 
 def test_unary_calls_with_metadata_and_deadlines(echo: Set) -> None:

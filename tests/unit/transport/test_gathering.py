@@ -17,29 +17,34 @@ from tests.support.wire import TIMEOUT_S, config_for, edge, serving
 
 READ = select.EPOLLIN | select.EPOLLRDHUP
 MANY = 32
+AT_ONCE, GATHERS, LONGER = 0, 1, 2  # Gathering
+MOMENT_NS = 50_000  # the shortest pause
 
 
 class Chain:
-    """Sockets of which each event adds a piece, and has the next event come, as servers do that answer one by one."""
+    """Sockets of which each event adds a piece, and has the next event come, as servers do that answer one by one.
 
-    def __init__(self, reactor: Reactor, output: Any, length: int, before: Any) -> None:
+    With `fan` the first event has all others come, before there is a pause.
+    """
+
+    def __init__(self, reactor: Reactor, output: Any, length: int, before: Any, fan: bool) -> None:
         self.pairs = [socket.socketpair() for _ in range(length)]
         self.channels = [CallbackChannel(lambda events, i=i: self.on_event(i)) for i in range(length)]
-        self.output, self.before, self.done = output, before, False
+        self.output, self.before, self.fan, self.served = output, before, fan, 0
         for channel, (ours, _) in zip(self.channels, self.pairs, strict=True):
             channel.open(reactor, ours.fileno(), READ)
 
     def on_event(self, i: int) -> None:
         self.before()
         self.output.add()
-        if i + 1 < len(self.pairs):
-            self.pairs[i + 1][1].send(b"a")
-        else:
-            self.done = True
+        self.served += 1
+        following = self.pairs[i + 1 :] if i == 0 or not self.fan else []
+        for _, theirs in following if self.fan else following[:1]:
+            theirs.send(b"a")
 
     async def run(self) -> None:
         self.pairs[0][1].send(b"a")
-        await becomes_true(lambda: self.done and sum(self.output.sent) == len(self.pairs))
+        await becomes_true(lambda: self.served == sum(self.output.sent) == len(self.pairs))
 
     def close(self) -> None:
         for channel, pair in zip(self.channels, self.pairs, strict=True):
@@ -49,8 +54,8 @@ class Chain:
 
 
 @contextlib.contextmanager
-def chain(reactor: Reactor, length: int, *, gathers: bool = True, before: Any) -> Iterator[Chain]:
-    found = Chain(reactor, native("gathering").Output(reactor, gathers), length, before)
+def chain(reactor: Reactor, length: int, *, gathers: int = GATHERS, before: Any, fan: bool = False) -> Iterator[Chain]:
+    found = Chain(reactor, native("gathering").Output(reactor, gathers), length, before, fan)
     try:
         yield found
     finally:
@@ -68,20 +73,75 @@ def test_output_of_many_streams_under_load_is_sent_together() -> None:
     with_reactor(body)
 
 
-@pytest.mark.parametrize("case", ["no load", "few streams", "no streams in it", "work of the loop waits"])
+CASES = ("no load", "few streams", "one stream each", "no streams in it", "work of the loop waits")
+
+
+@pytest.mark.parametrize("case", CASES)
 def test_other_output_is_sent_at_once(case: str) -> None:
     async def body(reactor: Reactor) -> None:
         module = native("gathering")
 
         def before() -> None:
-            module.be(reactor, case != "no load", MANY - 1 if case == "few streams" else MANY)
+            sessions = MANY // 2 + 1 if case == "one stream each" else 1
+            module.be(reactor, case != "no load", MANY - 1 if case == "few streams" else MANY, sessions)
             if case == "work of the loop waits":
                 module.hurry(reactor)
 
-        with chain(reactor, 2, gathers=case != "no streams in it", before=before) as events:
+        with chain(reactor, 2, gathers=AT_ONCE if case == "no streams in it" else GATHERS, before=before) as events:
             await events.run()
             assert events.output.sent == [1, 1]
             assert reactor.pauses == 0
+
+    with_reactor(body)
+
+
+@pytest.mark.parametrize(("gathers", "most_ns"), [(GATHERS, MOMENT_NS), (LONGER, MANY * 4000)])
+def test_pauses_that_bring_events_grow_where_much_is_gained_and_shrink_again(gathers: int, most_ns: int) -> None:
+    async def body(reactor: Reactor) -> None:
+        loaded = lambda: native("gathering").be(reactor, True, MANY)  # noqa: E731
+        lengths = [reactor.pause_ns]
+        for _ in range(3):
+            with chain(reactor, 5, gathers=gathers, before=loaded, fan=True) as events:
+                await events.run()
+                assert events.output.sent == [5]
+            lengths.append(reactor.pause_ns)
+        assert lengths == [MOMENT_NS] + [min(MOMENT_NS << i, most_ns) for i in (1, 2, 3)]
+        for _ in range(30):
+            with chain(reactor, 2, gathers=gathers, before=loaded) as events:
+                await events.run()
+        assert reactor.pause_ns == MOMENT_NS
+
+    with_reactor(body)
+
+
+def test_the_longest_pause_is_that_of_many_streams() -> None:
+    async def body(reactor: Reactor) -> None:
+        loaded = lambda: native("gathering").be(reactor, True, 1000)  # noqa: E731
+        for _ in range(6):
+            with chain(reactor, 5, gathers=LONGER, before=loaded, fan=True) as events:
+                await events.run()
+        assert reactor.pause_ns == 300_000
+
+    with_reactor(body)
+
+
+def test_the_number_of_streams_of_late_counts() -> None:
+    """Clients with many streams in flight do not have all of them here all the time."""
+
+    async def body(reactor: Reactor) -> None:
+        module = native("gathering")
+        module.be(reactor, True, 2 * MANY)
+        with chain(reactor, 2, before=lambda: None) as events:
+            events.before = lambda: module.be(reactor, True, 2 * MANY if events.served == 0 else 2)
+            await events.run()
+        pauses = reactor.pauses
+        for _ in range(20):
+            with chain(reactor, 2, before=lambda: module.be(reactor, True, 2)) as events:
+                await events.run()
+        assert reactor.pauses > pauses, "the number is forgotten at once"
+        with chain(reactor, 2, before=lambda: module.be(reactor, True, 2)) as events:
+            await events.run()
+            assert events.output.sent == [1, 1], "the number is kept for ever"
 
     with_reactor(body)
 
@@ -100,6 +160,10 @@ def test_pauses_in_which_nothing_comes_become_seldom() -> None:
     with_reactor(body)
 
 
+def test_packets_of_quic_and_requests_to_servers_gather_longer() -> None:
+    assert native("gathering").kinds() == (GATHERS, LONGER, LONGER)
+
+
 @pytest.mark.parametrize("end", ["answered", "reset", "the client goes"])
 def test_a_stream_counts_while_it_is_open(end: str) -> None:
     with serving() as server, edge(config_for(server.url)) as lb:
@@ -110,7 +174,7 @@ def test_a_stream_counts_while_it_is_open(end: str) -> None:
             stream = h2.open()
             h2.headers(stream, request("POST", "/", ("content-length", "2")), end=False)
             h2.ping()
-            assert streams_of(engine.reactor) == 1
+            assert streams_of(engine.reactor) == (1, 0, 1)
             if end == "answered":
                 h2.data(stream, b"ab", end=True)
                 assert h2.answer(stream).status == 200
@@ -118,5 +182,5 @@ def test_a_stream_counts_while_it_is_open(end: str) -> None:
                 h2.reset(stream)
                 h2.ping()
             if end != "the client goes":
-                assert streams_of(engine.reactor) == 0
-        eventually(lambda: streams_of(engine.reactor) == 0, "no stream counts")
+                assert streams_of(engine.reactor) == (0, 0, 0)
+        eventually(lambda: streams_of(engine.reactor) == (0, 0, 0), "no stream counts")
