@@ -196,6 +196,17 @@ class Users:
             else:
                 self.of[used].pop(reference, None)
 
+    def in_trees(self) -> set[str]:
+        """The routers below others, and those that they name as their parents, which need not exist."""
+        of = self.of["router"]
+        return {*of, *(name for users in of.values() for _, name in users)}
+
+    def beside(self, name: str, routers: Mapping[str, Router]) -> Iterator[str]:
+        """The routers directly below and above one of `routers`, which need not exist."""
+        yield from (child for _, child in self.of["router"].get(name, ()))
+        if name in routers:
+            yield from (qualify(parent, name) for parent in routers[name].parent_refs)
+
     def above(self, start: Iterable[Key]) -> dict[str, set[str]]:
         """These objects, and all that refer to them, directly or by others, by kind."""
         found: dict[str, set[str]] = {kind: set() for kind in OF_KIND}

@@ -17,11 +17,13 @@ class RouterTrees:
     children  by parent: the names of its children, in order. Links that would close a circle are left out.
     order     the routers that some root leads to, each before its parents.
     errors    by router: circles that it closes, or that it leads to too many others.
+    ways      by root with others below it: in how many ways it leads to such that have a service.
     """
 
     children: dict[str, list[str]] = field(default_factory=dict)
     order: dict[str, None] = field(default_factory=dict)
     errors: dict[str, list[str]] = field(default_factory=dict)
+    ways: dict[str, int] = field(default_factory=dict)
 
 
 def router_trees(parents: Mapping[str, Sequence[str]]) -> RouterTrees:
@@ -44,6 +46,7 @@ def router_trees(parents: Mapping[str, Sequence[str]]) -> RouterTrees:
     for root in sorted(name for name, above in parents.items() if not above):
         _walk(root, trees, visited, sizes)
         if trees.children.get(root):
+            trees.ways[root] = sizes[root][1]
             total += sizes[root][1]
             if total > MAX_ALL_WAYS and root not in trees.errors:
                 trees.errors[root] = [f"routers lead to others in more than {MAX_ALL_WAYS} ways"]

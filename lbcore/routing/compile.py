@@ -64,6 +64,7 @@ class MadeOf:
 
     routes  by entry point and router, without those below others.
     placed  by entry point, and whether it is of those over TLS: the routers in the order of trial.
+    in_trees  routers below others, and those above them.
     length  tables before it that have taken over parts of each other.
     """
 
@@ -72,6 +73,7 @@ class MadeOf:
     services: Before
     routes: Mapping[str, Mapping[str, Route]]
     placed: Mapping[tuple[str, bool], Order]
+    in_trees: set[str]
     length: int
     tcp: Layer4Part
     udp: Layer4Part
@@ -151,7 +153,8 @@ class Table:
         checked, services = made_of.checked, made_of.services
         known = (checked.users.of, checked.errors, checked.odd)
         objects = [getattr(services.http, section) for section in OF_KIND.values()]
-        rest = (self.places, self.queued, services.members, checked.parents, checked.linked, *made_of.placed.values())
+        of_links = (checked.parents, checked.linked, checked.ways, made_of.in_trees)
+        rest = (self.places, self.queued, services.members, *of_links, *made_of.placed.values())
         return [*(piece for each in (*by_point, *known) for piece in each.values()), *whole, *objects, *rest]
 
 
@@ -275,7 +278,8 @@ class _Compiler:
         """Take over all of the table in force but what has to be made again."""
         made_of, gone = before.made_of, todo["router"]
         self.before, self.todo = before, todo
-        in_trees = bool(made_of.checked.trees.order)
+        in_trees = bool(made_of.in_trees)
+        self.in_trees = made_of.in_trees - gone
         self.middlewares.follow(before.middlewares, before.places, todo, in_trees)
         self.services.follow(made_of.services, todo)
         assert self.found.checked is not None
@@ -426,7 +430,8 @@ class _Compiler:
         services = Before(self.http, of.own_identity, of.members, of.services, of.balancers, of.servers, of.queued)
         length = 0 if self.before is None else self.before.made_of.length + 1
         assert self.found.checked is not None
-        return MadeOf(self.static, self.found.checked, services, self.routes, self.placed, length, tcp, udp)
+        made = self.routes, self.placed, self.in_trees
+        return MadeOf(self.static, self.found.checked, services, *made, length, tcp, udp)
 
     def disabled_with_unused(self, tcp: TcpCompiler, udp: UdpCompiler) -> list[Disabled]:
         """The objects that cannot run, including services to which no router leads. Does not change the table."""

@@ -103,6 +103,7 @@ class Checked:
     errors   those found, by kind and name, and `odd` objects: see `Findings`. Both grow by what only building shows.
     parents  services with others below them.
     linked   middlewares that are chains, or ask services.
+    ways     from routers that have others below them, and none above: to how many others.
     """
 
     static: StaticConfig
@@ -111,9 +112,9 @@ class Checked:
     users: Users
     errors: Mapping[str, Mapping[str, list[str]]]
     odd: Mapping[str, set[str]]
-    trees: RouterTrees
     parents: set[str]
     linked: set[str]
+    ways: Mapping[str, int]
 
     def follow(self, dynamic: DynamicConfig, static: StaticConfig) -> tuple[Users, Todo] | None:
         """Who refers to whom in another configuration, and the objects that have to be looked at: those that differ,
@@ -131,10 +132,16 @@ class Checked:
         start = [(kind, name) for kind in OF_KIND for names in (touched, self.errors, self.odd) for name in names[kind]]
         todo = users.above(start)
         routers = dynamic.http.routers
-        in_trees = self.trees.order or any(routers[n].parent_refs for n in todo["router"] if n in routers)
+        routers = dynamic.http.routers
+        ahead = list(todo["router"])
+        while ahead:  # trees are looked at as a whole
+            name = ahead.pop()
+            near = {*self.users.beside(name, self.http.routers), *users.beside(name, routers)} - todo["router"]
+            todo["router"] |= near
+            ahead += near
         of_points = {name for point in static.entry_points.values() for name in point.http.middlewares}
         before_all = any(name in of_points or name.rpartition("@")[0] in of_points for name in todo["middleware"])
-        if in_trees or before_all:
+        if before_all:
             todo["router"].update(self.http.routers, routers)
         return users, todo
 

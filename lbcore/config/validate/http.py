@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lbcore.config.difference import Users
-from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.dynamic import DynamicConfig, Router
 from lbcore.config.model import Object
 from lbcore.config.resolved import redirection_port, trees_of
+from lbcore.config.router_tree import MAX_ALL_WAYS, RouterTrees
 from lbcore.config.static import StaticConfig
-from lbcore.config.validate.findings import Checked, Findings, in_order
+from lbcore.config.validate.findings import Checked, Findings, Todo, in_order
 from lbcore.config.validate.middlewares import check_asking, check_chains, check_middlewares
 from lbcore.config.validate.routers import check_routers, spread_in_trees
 from lbcore.config.validate.services import check_parents, check_services, check_transports
@@ -34,11 +35,11 @@ def check(dynamic: DynamicConfig, static: StaticConfig, before: Checked | None =
     parents.update(name for name, each in in_order(those("service"), http.services).items() if each.children)
     middlewares = in_order(those("middleware"), http.middlewares)
     linked.update(name for name, each in middlewares.items() if each.chain is not None or each.asks)
-    if todo is None or len(todo["router"]) >= len(http.routers):
-        found.trees = trees_of(http.routers)
+    found.trees, others = _trees(http.routers, users, before, todo)
+    ways = {**others, **found.trees.ways}
     errors_of = found.by_kind()
     options = dynamic.tls.options
-    found.checked = Checked(static, http, options, users, errors_of, found.odd, found.trees, parents, linked)
+    found.checked = Checked(static, http, options, users, errors_of, found.odd, parents, linked, ways)
     check_redirections(static, found)
     kinds: dict[str, Mapping[str, Object]] = {
         "router": http.routers,
@@ -49,14 +50,30 @@ def check(dynamic: DynamicConfig, static: StaticConfig, before: Checked | None =
     found.objects = kinds
     check_transports(in_order(those("serversTransport"), http.servers_transports), static, found)
     check_middlewares(middlewares, static, found)
-    some = in_order(linked, http.middlewares)
-    check_asking(some, http, found)
-    check_chains(some, http.middlewares, found)
+    links = in_order(linked, http.middlewares)
+    check_asking(links, http, found)
+    check_chains(links, http.middlewares, found)
     check_services(in_order(those("service"), http.services), http, found)
     check_parents(in_order(parents, http.services), http.services, found)
     check_routers(in_order(those("router"), http.routers), dynamic, static, found)
     spread_in_trees(found.trees, http.routers, found)
     return found
+
+
+def _trees(
+    routers: Mapping[str, Router], users: Users, before: Checked | None, todo: Todo | None
+) -> tuple[RouterTrees, Mapping[str, int]]:
+    """The trees that have to be looked at, and the ways of the others. `todo` may get more."""
+    known = users.in_trees()
+    if before is None or todo is None:
+        return trees_of(in_order(known, routers)), {}
+    trees = trees_of(in_order(known & todo["router"], routers))
+    others = {root: ways for root, ways in before.ways.items() if root not in todo["router"]}
+    if max(sum(before.ways.values()), sum(others.values()) + sum(trees.ways.values())) <= MAX_ALL_WAYS:
+        return trees, others
+    # Which of them lead to too many others depends on all.
+    todo["router"].update(known, before.users.in_trees())
+    return trees_of(in_order(known, routers)), {}
 
 
 def check_redirections(static: StaticConfig, found: Findings) -> None:

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from lbcore.config import router_tree
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.lint import Linter, lint
 from lbcore.config.static import StaticConfig
+from lbcore.config.validate import http as validation
 from lbcore.process.snapshot import Publisher, Remembered, identities
 from lbcore.routing.compile import Table, compile_table
 from lbcore.state.region import Region
@@ -69,7 +71,7 @@ def router(rng: random.Random) -> dict[str, Any]:
         case 4:
             found["tls"] = {"options": rng.choice(["", "o", "none"])}
         case 5:
-            found |= {"service": "", "parentRefs": [f"r{rng.randrange(6)}"]} if rng.random() < 0.3 else {}
+            found |= {"service": "", "parentRefs": [f"r{rng.randrange(6)}"]} if rng.random() < 0.8 else {}
         case 6:
             found["service"] = "noop@internal"
     return found
@@ -226,6 +228,64 @@ def test_it_is_the_table_that_is_compiled_anew(seed: int) -> None:
         publisher.commit(snapshot)
         table.take_effect()
         before = table
+
+
+@pytest.mark.parametrize("most", [100_000, 3])
+@pytest.mark.parametrize("seed", range(6))
+def test_trees_of_routers_are_those_that_are_compiled_anew(
+    seed: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`most`: ways from routers to others that there may be in all."""
+    monkeypatch.setattr(router_tree, "MAX_ALL_WAYS", most)
+    monkeypatch.setattr(validation, "MAX_ALL_WAYS", most)
+    rng = random.Random(f"trees {seed}")
+    region = Region.create(1)
+    publisher, remembered, linter = Publisher(region), Remembered(), Linter(STATIC)
+    services = {f"s{n}@file": served_by(n + 1) for n in range(4)}
+    http: dict[str, Any] = {"routers": {}, "services": services, "middlewares": {"m0@file": MIDDLEWARES[0]}}
+    before: Table | None = None
+    for _ in range(80):
+        name = f"r{rng.randrange(12)}@file"
+        made: dict[str, Any] = {"rule": f"PathPrefix(`/{rng.randrange(4)}`)"}
+        if rng.random() < 0.7:
+            made["parentRefs"] = [f"r{rng.randrange(12)}" for _ in range(rng.choice((1, 1, 2)))]
+        if rng.random() < 0.6:
+            made["service"] = f"s{rng.randrange(5)}"
+        if rng.random() < 0.2:
+            made["middlewares"] = ["m0"]
+        http["routers"][name] = made
+        if rng.random() < 0.2:
+            http["routers"].pop(f"r{rng.randrange(12)}@file", None)
+        config = DynamicConfig.model_validate({"http": http})
+        snapshot = publisher.reserve(remembered.read(remembered.write(config)))
+        known = before.servers if before is not None else {}
+        args = (snapshot.dynamic, STATIC, snapshot.slots, region, 0)
+        anew = compile_table(*args, known, finds_all=True)
+        table = compile_table(*args, known, finds_all=True, before=before)
+        assert shown(table) == shown(anew)
+        assert table.made_of.in_trees == anew.made_of.in_trees
+        assert [below(route) for route in roots(table)] == [below(route) for route in roots(anew)]
+        out = {each.name for each in table.disabled if each.kind == "router"}
+        found = linter.lint(snapshot.dynamic, table.made_of.checked, out)
+        assert sorted(found) == sorted(lint(snapshot.dynamic, STATIC, out))
+        publisher.commit(snapshot)
+        table.take_effect()
+        before = table
+
+
+def roots(table: Table) -> list[Any]:
+    return [route for order in (table.order, table.encrypted_order) for pairs in order.values() for _, route in pairs]
+
+
+def below(route: Any, levels: int = 4) -> Any:
+    """The names of a route, of its steps, its service, and of what is below it for some paths."""
+    if route is None:
+        return None
+    steps = [step.name for step in route.middlewares]
+    heads = [f"GET /{n} HTTP/1.1\r\nHost: a\r\n\r\n".encode() for n in range(4)]
+    children = route.children if levels else None
+    found = [] if children is None else [below(children.route(head), levels - 1) for head in heads]
+    return route.name, steps, getattr(route.service, "name", None), found
 
 
 def served_by(number: int) -> dict[str, Any]:
