@@ -8,8 +8,11 @@ makes about 5 % more of a text, at a quarter of the cost); their windows are bou
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import Any, Protocol
+
+from lbcore.middleware.brotli_stream import BrotliStream, load
 
 GZIP_LEVEL = 3  # the highest one of ISA-L
 BROTLI_QUALITY = 5
@@ -49,7 +52,14 @@ def _gzip() -> Callable[[], Encoder]:
 
 def _brotli() -> Callable[[], Encoder]:
     brotli = import_module("brotli")
+    try:
+        load(import_module("_brotli").__file__ or "")
+    except (ImportError, OSError, AttributeError):  # a build of the package that hides its library
+        return _brotli_of_package(brotli)
+    return partial(BrotliStream, BROTLI_QUALITY, BROTLI_WINDOW)
 
+
+def _brotli_of_package(brotli: Any) -> Callable[[], Encoder]:
     class Brotli:
         __slots__ = ("compress", "finish", "flush")
 
