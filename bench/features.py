@@ -1,6 +1,7 @@
 """What features cost: lbcore with each of them against lbcore without, in one run.
 
-`python -m bench.features [--rounds 3] [--seconds 3]` prints CPU per request, and the ratio to the plain configuration.
+`python -m bench.features [--only python,chain] [--rounds 3] [--seconds 3]` prints CPU per request, what it is more than
+that of the plain configuration, and the ratio to it. `python` is a class whose methods do nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from bench.job import Job, write
 from bench.load import LoadError, wrk
 from bench.options import positive
 from bench.peers import PEERS, Peer
-from bench.proxies import free_ports, measure
+from bench.proxies import ROOT, chosen, free_ports, measure
 from bench.report import print_tables, summarise
 from bench.tasks import AUTHORIZATION
 from bench.workloads import US, Sample, Target, Workload, per_request
@@ -98,7 +99,7 @@ def task(name: str) -> Peer:
     def configure(program: str, folder: Path, job: Job) -> list[str]:
         return PEERS["lbcore"].configure(program, folder, dataclasses.replace(job, task=name))
 
-    return Peer(name, "lbcore", PEERS["lbcore"].version, configure)
+    return Peer(name, "lbcore", PEERS["lbcore"].version, configure, environ=(("PYTHONPATH", str(ROOT)),))
 
 
 VARIANTS = [
@@ -115,6 +116,7 @@ VARIANTS = [
     task("chain"),
     task("basicauth"),
     task("forwardauth"),
+    task("python"),
 ]
 
 
@@ -124,27 +126,32 @@ def small_requests(target: Target, seconds: int) -> Sample:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure what features of lbcore cost.")
+    parser.add_argument("--only", default="", help="comma-separated; the figures are not stored; default: all")
     parser.add_argument("--rounds", type=positive, default=5)
     parser.add_argument("--seconds", type=positive, default=3)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results/features.json")
     options = parser.parse_args()
     what = "64 keep-alive connections, small answers, a cookie"
     workload = Workload("features", what, US, small_requests, headers=AUTHORIZATION)
+    known = {variant.name: variant for variant in VARIANTS}
+    chosen_ones = [known[name] for name in dict.fromkeys(["plain", *chosen(options.only, known, "configuration")])]
     try:
-        samples = measure(workload, VARIANTS, options.rounds, options.seconds)
+        samples = measure(workload, chosen_ones, options.rounds, options.seconds)
     except (LoadError, RuntimeError) as error:
         sys.exit(f"error: {error}")
     results = {name: summarise(found) for name, found in samples.items()}
-    shown = Table("configuration", US, "rounds", "requests/s", "p99 ms", "is")
+    shown = Table("configuration", US, "rounds", "requests/s", "p99 ms", "adds", "is")
     for name, result in results.items():
         spread = f"{result['lowest']:.1f}–{result['highest']:.1f}"
         load = (f"{result['requests_per_second']:,.0f}", f"{result['p99_ms']:.2f}")
+        adds = f"{result['cost'] - results['plain']['cost']:+.2f}"
         ratio = f"{result['cost'] / results['plain']['cost']:.3f} × plain"
-        shown.add_row(name, f"{result['cost']:.2f}", spread, *load, ratio)
+        shown.add_row(name, f"{result['cost']:.2f}", spread, *load, adds, ratio)
     print_tables([shown])
     described = machine.describe()
     record = {"machine": described, "rounds": options.rounds, "seconds": options.seconds, "results": results}
-    options.out.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    if not options.only:
+        options.out.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     print(", ".join(f"{key}: {value}" for key, value in described.items()))
 
 

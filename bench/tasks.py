@@ -37,15 +37,16 @@ class Haproxy:
 class Task:
     """Each part is made for the folder of the proxy and its job.
 
-    middlewares  by name, of a dynamic file for lbcore and Traefik.
+    middlewares  by name, of a dynamic file for lbcore, and for `others`.
     """
 
     middlewares: Callable[[Path, Job], dict[str, str]]
     nginx: Callable[[Path, Job], Nginx] | None = None
     haproxy: Callable[[Path, Job], Haproxy] | None = None
+    others: tuple[str, ...] = ("traefik",)
 
     def does(self, peer: str) -> bool:
-        return peer in ("lbcore", "traefik") or (peer in ("nginx", "haproxy") and getattr(self, peer) is not None)
+        return peer in ("lbcore", *self.others) or (peer in ("nginx", "haproxy") and getattr(self, peer) is not None)
 
 
 CHAIN = Task(
@@ -94,6 +95,7 @@ GZIP = Task(
 )
 BROTLI = Task(lambda folder, job: {"br": "{compress: {encodings: [br]}}"})
 ZSTD = Task(lambda folder, job: {"zstd": "{compress: {encodings: [zstd]}}"})
+PYTHON = Task(lambda folder, job: {"nothing": "{python: 'bench.nothing:Nothing'}"}, others=())
 BASIC_AUTH = Task(
     lambda folder, job: {"users": f"{{basicAuth: {{users: ['{STORED}']}}}}"},
     lambda folder, job: Nginx(f"auth_basic bench; auth_basic_user_file {write(folder, 'users', STORED)};"),
@@ -122,6 +124,7 @@ TASKS = {
     "gzip": GZIP,
     "br": BROTLI,
     "zstd": ZSTD,
+    "python": PYTHON,
     "basicauth": BASIC_AUTH,
     "forwardauth": FORWARD_AUTH,
 }
