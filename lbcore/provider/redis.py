@@ -37,7 +37,9 @@ def library() -> ModuleType:
     """The client. Raises ConfigError if it is not installed."""
     try:
         import redis.asyncio
+        import redis.asyncio.retry
         import redis.asyncio.sentinel
+        import redis.backoff
     except ImportError:
         hint = "type: pip install 'lbcore[redis]'"
         raise ConfigError([Problem("providers.redis", "needs the package redis, which is missing", hint)]) from None
@@ -82,6 +84,9 @@ class RedisStore:
             "socket_connect_timeout": CONNECT_S,
             "socket_keepalive": True,
             "socket_keepalive_options": _KEEP_ALIVE,
+            # A connection that is lost is an error at once: one that was made again by itself would hide what changed
+            # meanwhile, and that a server which has restarted sends no events any more.
+            "retry": asyncio_redis.retry.Retry(self._library.backoff.NoBackoff(), 0),
         }
         secure: dict[str, Any] = {}
         if settings.tls is not None:

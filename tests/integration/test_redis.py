@@ -120,6 +120,21 @@ def test_only_the_object_of_a_bad_key_is_refused(tmp_path: Path, server: Server)
         assert api(lb, "/api/http/routers/bad@redis")["priority"] == 7
 
 
+def test_a_server_that_restarts_at_once_is_told_to_send_events_again(tmp_path: Path, server: Server) -> None:
+    server.put("one")
+    with follows(tmp_path, server) as lb:
+        becomes(lb, "one", 502)
+        server.stop()
+        server.start()
+
+        def sends() -> bool:
+            return bool(server.client.config_get("notify-keyspace-events")["notify-keyspace-events"])
+
+        eventually(sends, "events are turned on")
+        server.put("two")
+        becomes(lb, "two", 502)
+
+
 def test_keys_that_expire_go(tmp_path: Path, server: Server) -> None:
     server.put("one", "two")
     with follows(tmp_path, server) as lb:
