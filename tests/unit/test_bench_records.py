@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -74,5 +75,7 @@ def test_each_proxy_takes_the_configuration_of_a_task(task: str, peer: str, tmp_
         "haproxy": [program, "-c", *options],
         "lbcore": [program, "check", str(tmp_path / "dynamic.yml")],
     }[peer]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    # A class of `bench` is found by the path alone.
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environ)
     assert done.returncode == 0, done.stdout + done.stderr
