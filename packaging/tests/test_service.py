@@ -63,7 +63,11 @@ try:
     found["socket"] = systemctl("start", "lbcore.socket")
     found["idle"] = show("ActiveState")
     found["activated"] = status("/")
-    found["active"] = show("ActiveState")
+    end = time.monotonic() + 30
+    # A worker may answer before systemd has read that the service is ready.
+    while (state := show("ActiveState")) == "activating" and time.monotonic() < end:
+        time.sleep(0.05)
+    found["active"] = state
 except BaseException:
     found["error"] = traceback.format_exc()
 log = subprocess.run(["journalctl", "--unit=lbcore", "--no-pager", "-o", "cat"], capture_output=True, text=True)
