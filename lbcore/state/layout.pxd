@@ -57,7 +57,7 @@ cdef enum ErrorKind:           # why an exchange failed; index into EntryPointSt
     ERROR_CLIENT_ABORT         # the client has gone before its answer was complete
     ERROR_NO_ROUTER            # no rule matched
     ERROR_NO_SERVER            # no server may be picked
-    ERROR_REFUSED              # the rest is UpstreamError.kind
+    ERROR_REFUSED              # this and what follows, to ERROR_GARBAGE: an attempt at a server failed
     ERROR_TIMEOUT
     ERROR_RESET
     ERROR_EOF
