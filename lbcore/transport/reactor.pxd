@@ -102,7 +102,7 @@ cdef class Reactor:
     cdef int attach(self, Channel channel, int fd, uint32_t events) except -1
     cdef int attach_late(self, Channel channel, int fd, uint32_t events) except -1
     cdef void seat(self, Channel channel, int fd) noexcept
-    cdef void watch_late(self, bint all_of_them) noexcept
+    cdef void watch_late(self) noexcept
     cdef int change(self, Channel channel, uint32_t events) except -1
     cdef void detach(self, Channel channel) noexcept
     cdef void forget(self, Channel channel) noexcept

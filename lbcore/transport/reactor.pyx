@@ -35,7 +35,7 @@ cdef enum:
     WORTH_EVENTS = 4           # a pause with this number of events is worth a longer one
     PAUSE_SHRINKS = 16         # part of its length that a pause loses
     PEAK_FADES = 8             # part of the most open streams that is forgotten in each turn
-    LATE_NS = 10000000         # time after which a channel of `attach_late` is watched, while turn follows turn
+    LATE_NS = 10000000         # time after which a channel of `attach_late` is watched
     MOST_SKIPPED = 64          # most batches without a pause, after pauses in which nothing came
 
 cdef extern from * nogil:
@@ -228,8 +228,9 @@ cdef class Reactor:
         return 0
 
     cdef int attach_late(self, Channel channel, int fd, uint32_t events) except -1:
-        """`attach` for a channel that has probably left before an event of it matters: the kernel is told of it when the turn has
-        nothing more to do, after LATE_NS, or by `change`. Conditions that hold by then cause an event. Until then none comes.
+        """`attach` for a channel that has probably left before an event of it matters: the kernel is told of it by `change`, or
+        at the end of a turn after LATE_NS; of the last one before a quiet spell at the tick after that. Conditions that hold by then
+        cause an event. Until then none comes.
 
         It saves the call, and the kernel the care for a descriptor that is watched.
         """
@@ -245,6 +246,8 @@ cdef class Reactor:
         late.key = self.key_of(channel)
         late.since_ns = self.batch_ns
         self.late_count += 1
+        if self.tick_handle is None:
+            self.tick_handle = self.loop.call_later(TICK_MS / 1000.0, self._tick)
         return 0
 
     cdef void seat(self, Channel channel, int fd) noexcept:
@@ -256,16 +259,15 @@ cdef class Reactor:
         self.channels += 1
         Py_INCREF(channel)
 
-    cdef void watch_late(self, bint all_of_them) noexcept:
-        """Tell the kernel of late channels: all, or those that are late for LATE_NS. One that the kernel has no memory for stays
-        late, and is tried again."""
+    cdef void watch_late(self) noexcept:
+        """Tell the kernel of channels that are late for LATE_NS. One that the kernel has no memory for stays late, and is tried again."""
         cdef Late late
         cdef Place* place
         cdef Channel channel
         cdef uint32_t i
         for i in range(self.late_count):
             late = self.late[self.late_first]
-            if not all_of_them and late.since_ns + LATE_NS > self.batch_ns:
+            if late.since_ns + LATE_NS > self.batch_ns:
                 return
             self.late_first = (self.late_first + 1) % <uint32_t>LATE_PLACES
             self.late_count -= 1
@@ -380,7 +382,7 @@ cdef class Reactor:
         if not self.watched:
             self.loop.call_soon(self._poll)
         if self.late_count:
-            self.watch_late(self.watched or served == 0)
+            self.watch_late()
 
     cdef int touch(self, Flushable flushable) except -1:
         """Call `on_batch_end` once, after the batch of events at work; outside of one, in the next turn of the loop."""
@@ -502,11 +504,13 @@ cdef class Reactor:
         self.skipped = self.doubt
 
     def _tick(self) -> None:
-        """Fire the timers that are due, and schedule the next call while any timer is set."""
+        """Fire the timers that are due, have late channels watched, and schedule the next call while there are any of either."""
         self.tick_handle = None
         self.enter()
         self.fire()
-        if self.wheel.count and self.tick_handle is None:
+        if self.late_count:
+            self.watch_late()
+        if (self.wheel.count or self.late_count) and self.tick_handle is None:
             self.tick_handle = self.loop.call_later(TICK_MS / 1000.0, self._tick)
 
     cdef void fire(self) noexcept:

@@ -212,7 +212,7 @@ async def in_a_turn(reactor: Reactor, what: Callable[[], object]) -> None:
         channel.close()
 
 
-def test_the_kernel_is_told_of_a_late_channel_when_the_turn_has_nothing_more_to_do() -> None:
+def test_the_kernel_is_told_of_a_late_channel_a_moment_later_and_of_what_holds_by_then() -> None:
     async def body(reactor: Reactor) -> None:
         ours, theirs = socket.socketpair()
         with ours, theirs:
