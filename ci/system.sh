@@ -62,6 +62,7 @@ test)
     busybox --list 2>/dev/null | grep -qx httpd || missing="$missing busybox-static"
     [ -d /usr/share/tomcat10 ] || missing="$missing tomcat10"
     need systemd-analyze systemd
+    need ip iproute2
     need lexgrog man-db
     need zsh zsh
     need fish fish

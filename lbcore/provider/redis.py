@@ -21,10 +21,12 @@ from lbcore.tls.clients import PEM, context_of
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
+    from redis.asyncio.client import PubSub
 
 AGAIN_S = 30.0  # what no event tells is seen by then: FLUSHALL, lost events, a server that sends none
 CONNECT_S = 5.0
 CALL_S = 30.0
+QUIET_S = 10.0  # a connection on which nothing came for so long is asked whether it is there, and has as long to answer
 SIZE_LIMIT_BYTES = 64 << 20
 AT_ONCE = 1000  # keys of one question
 _EVENTS = "AKE"  # all events, of keys and of commands
@@ -119,10 +121,9 @@ class RedisStore:
                 await events.psubscribe(f"{place}{_escaped(self._root)}/*")
                 self._all_at = float("-inf")
                 yield
-                async for event in events.listen():
-                    if event["type"] == "pmessage":
-                        self._changed.add(event["channel"][len(place) :])
-                        yield
+                async for key in _keys_of(events, place):
+                    self._changed.add(key)
+                    yield
         finally:
             await self.close()
 
@@ -179,6 +180,25 @@ class RedisStore:
                     raise ConfigError([Problem("", f"keys and values are larger than {SIZE_LIMIT_BYTES >> 20} MiB")])
                 found[_decoded(name)] = _decoded(value)
         return found
+
+
+async def _keys_of(events: PubSub, place: str) -> AsyncIterator[Any]:
+    """The keys that events tell of.
+
+    A connection on which nothing comes is asked: a network that was cut gives no sign, and of a connection that the
+    kernel has given up the client says no more than that nothing came, at once. Raises TimeoutError if there is no
+    answer.
+    """
+    asked = False
+    while True:
+        event = await events.get_message(timeout=QUIET_S)
+        if event is None:
+            if asked:
+                raise TimeoutError
+            await events.ping()
+        elif event["type"] == "pmessage":
+            yield event["channel"][len(place) :]
+        asked = event is None
 
 
 def _decoded(data: Any) -> str:

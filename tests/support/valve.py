@@ -8,15 +8,15 @@ import threading
 
 
 class Valve:
-    """Takes connections on a port of its own, and passes on what comes, to and fro. Open at first."""
+    """Takes connections on a port of its own, or of a listener, and passes on what comes, to and fro. Open at first."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, listener: socket.socket | None = None) -> None:
         self._open = threading.Event()
         self._open.set()
         self._to = port
         self._socks: list[socket.socket] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.endpoint = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self._listener = listener or socket.create_server(("127.0.0.1", 0))
+        self.endpoint = "{}:{}".format(*self._listener.getsockname())
         threading.Thread(target=self._accept, daemon=True).start()
 
     def shut(self) -> None:
