@@ -19,6 +19,7 @@ BROTLI_QUALITY = 5
 BROTLI_WINDOW = 18  # bits
 ZSTD_LEVEL = 3
 ZSTD_WINDOW = 18  # bits
+ZSTD_TABLES = {"hash_log": 16, "chain_log": 14}  # bits; the level's own tables cost more than Traefik's ratio needs
 KEPT_CHOICES = 1024  # values of Accept-Encoding for which the choice is remembered
 LONGEST_KEPT = 256  # bytes of such a value
 
@@ -74,7 +75,7 @@ def _brotli_of_package(brotli: Any) -> Callable[[], Encoder]:
 
 def _zstd() -> Callable[[], Encoder]:
     zstandard = import_module("zstandard")
-    level = zstandard.ZstdCompressionParameters.from_level(ZSTD_LEVEL, window_log=ZSTD_WINDOW)
+    level = zstandard.ZstdCompressionParameters.from_level(ZSTD_LEVEL, window_log=ZSTD_WINDOW, **ZSTD_TABLES)
 
     class Zstd:
         __slots__ = ("_stream", "compress")
