@@ -38,8 +38,8 @@ system: #? install the Debian packages that `make test` uses, where they are mis
 system-bench:
 	@sh ci/system.sh bench
 
-# Files of tests side by side, in the order of tests/conftest.py. Many tests wait, so one process more than CPUs.
-PROCESSES := $(shell expr $$(nproc) + 1)
+# Files of tests side by side, in the order of tests/conftest.py. Many tests wait, so two processes more than CPUs.
+PROCESSES := $(shell expr $$(nproc) + 2)
 SIDE_BY_SIDE := --numprocesses $(PROCESSES) --maxprocesses 5 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 -p no:benchmark
 
 test: build system scanner lint #? build, lint, the whole test suite, and a part of it with sanitizers

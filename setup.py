@@ -80,7 +80,7 @@ def extensions() -> list[Extension]:
         return [*FLAGS, *SMALL, *(["-Os"] if name.removeprefix("lbcore.") in COLD else [])]
 
     names = {path: ".".join(path.with_suffix("").parts) for path in sources}
-    if not ONLY and (gone := COLD - {name.removeprefix("lbcore.") for name in names.values()}):
+    if sources and not ONLY and (gone := COLD - {name.removeprefix("lbcore.") for name in names.values()}):
         sys.exit(f"setup.py: COLD names modules that are not there: {', '.join(sorted(gone))}")
     return [
         Extension(

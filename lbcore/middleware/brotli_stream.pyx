@@ -6,8 +6,11 @@ for the next encoder, up to a bound. The GIL is held throughout, so nothing else
 
 import ctypes
 
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport uint8_t, uint32_t, uintptr_t
 from libc.stdlib cimport free, malloc
+
+from lbcore.http.sanitizer cimport POOLS
 
 cdef enum:
     PROCESS = 0                    # BrotliEncoderOperation
@@ -73,7 +76,7 @@ cdef void release(void* opaque, void* given) noexcept nogil:
         return
     block = <char*>given - HEAD
     size = (<size_t*>block)[0]
-    if size >= LEAST_KEPT and n_kept < KEPT_BLOCKS and kept_bytes + size <= KEPT_BYTES:
+    if POOLS and size >= LEAST_KEPT and n_kept < KEPT_BLOCKS and kept_bytes + size <= KEPT_BYTES:
         kept[n_kept] = block
         n_kept += 1
         kept_bytes += size
@@ -123,9 +126,14 @@ cdef class BrotliStream:
         if self.state != NULL:
             destroy(self.state)
 
-    def compress(self, const uint8_t[::1] data not None):
-        """What is ready after these bytes."""
-        return self.run(PROCESS, &data[0] if data.shape[0] else NULL, data.shape[0])
+    def compress(self, data):
+        """What is ready after these bytes, which are read in place."""
+        cdef Py_buffer view
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            return self.run(PROCESS, <const uint8_t*>view.buf, view.len)
+        finally:
+            PyBuffer_Release(&view)
 
     def flush(self):
         """All that the bytes so far come to."""

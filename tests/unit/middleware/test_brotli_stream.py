@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import resource
 
@@ -12,6 +13,7 @@ from lbcore.middleware import codings
 from lbcore.middleware.brotli_stream import BrotliStream, kept_memory
 
 MOST_KEPT = 8 << 20
+SANITIZED = "LBCORE_TEST_PYTHON" in os.environ  # what is freed goes back to the heap at once
 TEXT = b"".join(b"<p>line %d of %d words</p>\n" % (number, number * 7 % 31) for number in range(10_000))
 
 
@@ -53,9 +55,10 @@ def test_memory_is_used_again() -> None:
     before, kept = resource.getrusage(resource.RUSAGE_SELF).ru_minflt, kept_memory()
     for _ in range(50):
         assert encode() == expected
-    # An encoder whose memory comes from the system each time has some 600.
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 50 * 100
     assert kept_memory() == kept
+    if not SANITIZED:
+        # An encoder whose memory comes from the system each time has some 600.
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 50 * 100
 
 
 def test_what_is_kept_is_bounded() -> None:
@@ -64,7 +67,7 @@ def test_what_is_kept_is_bounded() -> None:
         stream.compress(TEXT)
     assert kept_memory() <= MOST_KEPT
     streams.clear()
-    assert 0 < kept_memory() <= MOST_KEPT
+    assert kept_memory() == 0 if SANITIZED else 0 < kept_memory() <= MOST_KEPT
 
 
 def test_a_package_that_hides_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
