@@ -195,6 +195,7 @@ cdef class Headers(Middleware):
             answer.append(span_of(b"Content-Type", 12), span_of(b"text/plain; charset=utf-8", 25))
             answer.append(span_of(b"X-Content-Type-Options", 22), span_of(b"nosniff", 7))
             answer.text = span_of(BAD_HOST, len(BAD_HOST))
+            self.complete(request, answer)
             return ANSWER
         return PASS
 
@@ -219,12 +220,16 @@ cdef class Headers(Middleware):
         return False
 
     cdef int on_response(self, Request request, Response response, Context context) except -1:
-        cdef Span origin
         for item in self.security:
             set_line(response, <Line>item)
         if self.encrypted and self.is_encrypted(request):
             for item in self.encrypted:
                 set_line(response, <Line>item)
+        return self.complete(request, response)
+
+    cdef int complete(self, Request request, Response response) except -1:
+        """Set what all answers have but those to preflights: what the configuration names, and what tells browsers who may read it."""
+        cdef Span origin
         for item in self.response_lines:
             set_line(response, <Line>item)
         if self.cross_origin:

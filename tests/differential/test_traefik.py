@@ -66,6 +66,7 @@ ROUTERS = {
     "corsall": tagged("PathPrefix(`/call`)", "any", first=["cors-all"]),
     "chain": tagged("PathPrefix(`/chain`)", "any", first=["chain"]),
     "hosts": tagged("PathPrefix(`/hosts`)", "any", first=["hosts"]),
+    "hostscors": tagged("PathPrefix(`/hcors`)", "any", first=["hosts-cors"]),
     "hostsdev": tagged("PathPrefix(`/hdev`)", "any", first=["hosts-development"]),
     "behind": tagged("PathPrefix(`/behind`)", "any", first=["behind"]),
     "inner": tagged("PathPrefix(`/inner`)", "any", first=["scheme", "headers"]),
@@ -186,6 +187,17 @@ MIDDLEWARES: dict[str, Any] = {
         }
     },
     "hosts": {"headers": {"allowedHosts": ["Good.test", "other.test:81"], "hostsProxyHeaders": ["X-Seen-Host"]}},
+    "hosts-cors": {
+        "headers": {
+            "allowedHosts": ["good.test"],
+            "frameDeny": True,
+            "customResponseHeaders": {"X-Answer": "1"},
+            "accessControlAllowOriginList": ["https://a.test"],
+            "accessControlAllowCredentials": True,
+            "accessControlExposeHeaders": ["X-One"],
+            "addVaryHeader": True,
+        }
+    },
     "hosts-development": {"headers": {"allowedHosts": ["good.test"], "isDevelopment": True}},
     "behind": {"headers": {"stsSeconds": 5, "sslProxyHeaders": {"X-Scheme-Seen": "https"}}},
     "chain": {"chain": {"middlewares": ["strip", "add"]}},
@@ -469,6 +481,11 @@ REQUESTS = {
     "allowed host port": get("/hosts", "other.test:81"),
     "host not allowed": get("/hosts", "bad.test"),
     "host not allowed port": get("/hosts", "good.test:81"),
+    **{
+        f"{host} and {asks}": get("/hcors", host, f"Origin: https://{asks}")
+        for host in ("good.test", "bad.test")
+        for asks in ("a.test", "b.test")
+    },
     "proxied host": get("/hosts", "bad.test", "X-Seen-Host: good.test"),
     "proxied host not allowed": get("/hosts", "good.test", "X-Seen-Host: bad.test"),
     "host not allowed in development": get("/hdev", "bad.test"),
