@@ -7,6 +7,7 @@ and how they were measured.
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -60,20 +61,22 @@ def lines(record: dict[str, Any]) -> list[str]:
     rounds = f"{record['rounds']} rounds of {record['seconds']} s"
     how = f"Medians of {rounds}; one core for the proxy, one for load and servers."
     where = f"{machine['processor']}, {machine['cores']} cores, Linux {machine['kernel']}, {machine['date']}."
-    others = [
-        f"{name}: {run['rounds']} rounds of {run['seconds']} s, {run['machine']['date']}."
-        for name, run in ((name, workload.get("run", record)) for name, workload in record["workloads"].items())
-        if any(run[key] != record[key] for key in ("machine", "rounds", "seconds"))
-    ]
-    out += [
-        "",
+    # Runs of some workloads leave the figures of the others.
+    earlier: dict[str, list[str]] = {}
+    for name, workload in record["workloads"].items():
+        run = workload.get("run", record)
+        if any(run[key] != record[key] for key in ("machine", "rounds", "seconds")):
+            own = f"{run['rounds']} rounds of {run['seconds']} s, {run['machine']['date']}"
+            earlier.setdefault(f"{own}, Linux {run['machine']['kernel']}", []).append(name)
+    others = [f"Of an earlier run ({own}): {', '.join(names)}." for own, names in earlier.items()]
+    text = [
         "In brackets: lbcore's cost as a multiple of that proxy's; below 1 lbcore is cheaper.",
         how,
         where,
         f"{shown}.",
         *others,
     ]
-    return out
+    return [*out, "", *textwrap.wrap(" ".join(text), 118, break_on_hyphens=False)]
 
 
 def main() -> None:
