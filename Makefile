@@ -42,11 +42,8 @@ system-bench:
 PROCESSES := $(shell expr $$(nproc) + 2)
 SIDE_BY_SIDE := --numprocesses $(PROCESSES) --maxprocesses 5 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 -p no:benchmark
 
-# The tests wait much of the time, in which the sanitizers' build is made.
 test: build system scanner lint #? build, lint, the whole test suite, and a part of it with sanitizers
-	nice -n 10 $(BIN)/python ci/sanitize.py --short --build & built=$$!; \
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) || { kill $$built; exit 1; }; \
-	wait $$built
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 	$(BIN)/python ci/sanitize.py --short
 
 test-asan: build system #? unit, wire and fuzz tests with the address and undefined-behaviour sanitizers, without memory pools

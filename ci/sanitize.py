@@ -1,4 +1,4 @@
-"""Run tests with the address and undefined-behaviour sanitizers: `ci/sanitize.py [--short [--build]] [arguments]`.
+"""Run tests with the address and undefined-behaviour sanitizers: `python ci/sanitize.py [--short] [arguments]`.
 
 The sources are built in a copy of the tree, so that the usual build stays. Memory pools and freelists are off in that
 build (`lbcore/http/sanitizer.pxd`), and Python takes its objects from the C heap: what is used after it was freed is
@@ -6,7 +6,6 @@ seen.
 
 --short    build all but the selection library with the sanitizers, from the C code of the usual build, without
            Cython's checks of list indexes and of None, and run the tests named in SHORT
---build    only build
 arguments  pytest's: files to run, options
 """
 
@@ -18,7 +17,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SHORT_RUN = sys.argv[1:2] == ["--short"]
-ONLY_BUILD = sys.argv[2:] == ["--build"]
 COPY = ROOT / "build" / ("sanitized-short" if SHORT_RUN else "sanitized")
 COPIED = (
     "setup.py",
@@ -98,8 +96,6 @@ def main() -> int:
     packages = sorted(path.relative_to(COPY).as_posix() for path in (COPY / "lbcore").iterdir() if path.is_dir())
     only = ",".join(name for name in packages if name != PLAIN) if SHORT_RUN else ""
     subprocess.run(build, cwd=COPY, env={**os.environ, "LBCORE_SANITIZE": "1", "LBCORE_ONLY": only}, check=True)
-    if ONLY_BUILD:
-        return 0
     python = write_python()
     environ = {**os.environ, **OPTIONS, "LBCORE_TEST_PYTHON": str(python)}
     arguments = [*SHORT, *sys.argv[2:]] if SHORT_RUN else sys.argv[1:]
