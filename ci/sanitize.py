@@ -98,7 +98,8 @@ def main() -> int:
     subprocess.run(build, cwd=COPY, env={**os.environ, "LBCORE_SANITIZE": "1", "LBCORE_ONLY": only}, check=True)
     python = write_python()
     environ = {**os.environ, **OPTIONS, "LBCORE_TEST_PYTHON": str(python)}
-    arguments = [*SHORT, *sys.argv[2:]] if SHORT_RUN else sys.argv[1:]
+    side_by_side = ["--numprocesses", str(os.cpu_count() or 1), "--dist", "loadfile", "-p", "no:benchmark"]
+    arguments = [*SHORT, *side_by_side, *sys.argv[2:]] if SHORT_RUN else sys.argv[1:]
     command = [python, "-m", "pytest", "--timeout", "900", "-s", *arguments]
     return subprocess.run(command, cwd=COPY, env=environ, check=False).returncode
 

@@ -1,5 +1,6 @@
 """Settings of all tests."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -23,6 +24,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next((place for place, name in enumerate(LONG) if item.path.is_relative_to(TESTS / name)), len(LONG))
 
     items.sort(key=rank)
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays until the end: tests that search all objects, or free those that are gone, skip it."""
+    gc.collect()
+    gc.freeze()
 
 
 # How long an example takes, or is made, says how busy the machine is, nothing else.
