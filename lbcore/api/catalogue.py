@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from lbcore.api.condition import problems
 from lbcore.api.health import health_of
 from lbcore.api.internal import Views, internal_routers, internal_services
+from lbcore.api.places import placed
 from lbcore.api.runtime import Runtime
 from lbcore.api.shape import View
 from lbcore.api.tcp_view import tcp_middleware_view, tcp_router_view, tcp_service_view
@@ -122,7 +123,7 @@ def state(runtime: Runtime) -> View:
     reload = runtime.reload
     return {
         "tls": runtime.tls_library(),
-        "problems": problems(runtime),
+        "problems": [placed(runtime, problem) for problem in problems(runtime)],
         "accessLogLinesLost": runtime.region.log_lines_lost,
         "logLinesLost": runtime.log_lines_lost(),
         "connectionsShed": runtime.region.connections_shed,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from lbcore.api.health import down_cause
@@ -33,7 +34,7 @@ class Condition:
 def problems(runtime: Runtime) -> list[dict[str, Any]]:
     """All problems: severity (`lost`, `degraded`), object, traffic concerned, text. Lost traffic comes first."""
     found = [*_routers(runtime), *service_problems(runtime), *_objects(runtime)]
-    found += [*_reload(runtime), *_workers(runtime)]
+    found += [*_reload(runtime), *_certificates(runtime), *_workers(runtime), *_losses(runtime)]
     return sorted(found, key=lambda problem: problem["severity"] != LOST)
 
 
@@ -132,7 +133,17 @@ def _of_servers(runtime: Runtime, balancer: LoadBalancer) -> Condition:
         if not down:
             return Condition(1.0, ["the weights of all its servers are 0"])
         return Condition(1.0, [f"no server may be picked, {len(down)} of {len(members)} are down: {', '.join(down)}"])
-    return Condition(0.0, [f"{len(down)} of {len(members)} servers down: {', '.join(down)}"] if down else [])
+    causes = [f"{len(down)} of {len(members)} servers down: {', '.join(down)}"] if down else []
+    away = {
+        member.key: runtime.unreached[member.slot]
+        for member, weight in zip(members, effective, strict=True)
+        if weight and member.slot in runtime.unreached
+    }
+    if away:
+        shown = ", ".join(f"{key} (since {_instant(since)})" for key, since in away.items())
+        number = f"{len(away)} of {len(members)} servers" if len(members) > 1 else "its server"
+        causes.append(f"{number} cannot be reached, and no health check watches: {shown}")
+    return Condition(1.0 if len(away) == sum(map(bool, effective)) else 0.0, causes)
 
 
 def _of_children(runtime: Runtime, balancer: Balancer) -> Condition:
@@ -180,11 +191,40 @@ def _objects(runtime: Runtime) -> Iterator[dict[str, Any]]:
 def _reload(runtime: Runtime) -> Iterator[dict[str, Any]]:
     """Configuration that is not in force."""
     stays = "nothing of it runs" if runtime.dynamic.is_empty else "the one before is in force"
+    of_providers: set[str] = set()
+    for provider in runtime.providers():
+        if not provider.is_readable:
+            runs = "what it said last stays in force" if provider.succeeded_unix_s else "nothing of it runs"
+            about = f"provider {provider.name}"
+            for reason in provider.problems:
+                text = f"{about} cannot be read, {runs}: {reason.removeprefix(f'{about}: ')}"
+                yield _problem(DEGRADED, about, text)
+            of_providers.update(provider.problems)
     for reason in runtime.reload.refused:
-        yield _problem(DEGRADED, "configuration", f"a configuration was refused, {stays}: {reason}")
+        if reason not in of_providers:
+            yield _problem(DEGRADED, "configuration", f"a configuration was refused, {stays}: {reason}")
     for (kind, name), errors in runtime.reload.kept.items():
         text = f"{kind} {name} runs in the version before: {'; '.join(errors)}"
         yield _problem(DEGRADED, f"{kind} {name}", text)
+
+
+def _certificates(runtime: Runtime) -> Iterator[dict[str, Any]]:
+    """Certificates in force that clients refuse."""
+    for each in runtime.certificates():
+        if each.status == "expired":
+            names = ", ".join(each.dns_names[:3]) or each.common_name or "no name"
+            text = f"the certificate for {names} has expired, at {_instant(each.not_after.timestamp())}"
+            yield _problem(DEGRADED, f"certificate {names}", text)
+
+
+def _losses(runtime: Runtime) -> Iterator[dict[str, Any]]:
+    """What is lost now of what is written and sent; the log has named the reason."""
+    for name, count in runtime.losses.going_on.items():
+        yield _problem(DEGRADED, name, f"{name} are being lost, {count} so far: the log says why")
+
+
+def _instant(unix_s: float) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _workers(runtime: Runtime) -> Iterator[dict[str, Any]]:

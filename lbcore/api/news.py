@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import zlib
 from typing import Any
 
 from lbcore.api import catalogue
-from lbcore.api.condition import problems
-from lbcore.api.runtime import LAYERS, Runtime
+from lbcore.api.places import placed
+from lbcore.api.runtime import Runtime
 from lbcore.tls.describe import Described
 
 MOST_CERTIFICATES = 1000
-PLACE = re.compile(r"^(\S+?):(\d+): ")  # at the beginning of a reason
-# Kinds of `Disabled` by how texts name an object, and the kinds of nodes.
-KINDS = {
-    f"{words.prefix}{kind}": (
-        f"{'' if layer == 'http' else layer}{kind.capitalize() if layer != 'http' else kind}",
-        f"{layer}/{kind}s",
-    )
-    for layer, words in LAYERS.items()
-    for kind in ("router", "service", "middleware")
-}
-KINDS |= {kind: (kind, node) for kind, node in KINDS.values()}
 
 
 def digest(runtime: Runtime) -> str:
@@ -37,6 +25,7 @@ def digest(runtime: Runtime) -> str:
         runtime.region.connections_shed > 0,
         runtime.region.log_lines_lost > 0,
         runtime.log_lines_lost() > 0,
+        (sorted(runtime.unreached), sorted(runtime.losses.going_on)),
     )
     return f"{zlib.crc32(repr(seen).encode()):08x}"
 
@@ -53,7 +42,7 @@ def news(runtime: Runtime) -> dict[str, Any]:
         reload["last"] = {"time": round(last.unix_s * 1000), **lists, "counts": counts}
     return {
         "version": digest(runtime),
-        "problems": [_placed(runtime, problem) for problem in [*problems(runtime), *_warnings(runtime)]],
+        "problems": [*state["problems"], *(placed(runtime, problem) for problem in _warnings(runtime))],
         "reload": reload,
         "providers": state["providers"],
         "certificates": [_certificate(each) for each in certificates[:MOST_CERTIFICATES]],
@@ -81,24 +70,3 @@ def _warnings(runtime: Runtime) -> list[dict[str, Any]]:
         {"severity": "warning", "object": "configuration", "traffic": [], "text": text}
         for text in runtime.reload.warnings
     ]
-
-
-def _placed(runtime: Runtime, problem: dict[str, Any]) -> dict[str, Any]:
-    """A problem with the node that it is about, and where that is written."""
-    about, _, name = problem["object"].rpartition(" ")
-    place = ""
-    if about in KINDS:
-        kind, node = KINDS[about]
-        problem["id"] = f"{node}/{name}"
-        if "share" not in problem:  # a service that has lost its servers may be written well
-            place = runtime.reload.places.get((kind, name), "")
-    file, _, line = place.rpartition(":")
-    if not file:
-        text = problem["text"].partition(": ")[2]
-        found = PLACE.match(text) or PLACE.match(problem["text"])
-        file, line = (found[1], found[2]) if found else (place, "")
-    if file:
-        problem["file"] = file
-    if line.isdigit():
-        problem["line"] = int(line)
-    return problem

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from lbcore.api.changes import Changes
+from lbcore.api.losses import Losses
 from lbcore.config.difference import changed_names, qualify
 from lbcore.config.dynamic import DynamicConfig, Router, Service
 from lbcore.config.resolved import udp_entry_points_of
@@ -67,6 +68,7 @@ class ProviderStatus(Protocol):
     failures: int
     problems: tuple[str, ...]
     objects: int
+    is_readable: bool
 
     @property
     def age_s(self) -> float:
@@ -195,6 +197,8 @@ class Runtime:
     fleet        what is known of the instances that serve the same; None: this one is alone.
     share_weights  has overrides of weights, by identity of a service's member, hold for these, too.
     bound        by name of an entry point: the address on which it listens.
+    unreached    by slot of a server: the Unix time since when it cannot be reached, as traffic has shown.
+    losses       what is being lost of what the instance writes and sends.
     """
 
     static: StaticConfig
@@ -215,6 +219,8 @@ class Runtime:
     fleet: Callable[[], FleetStatus | None] = _alone
     share_weights: Callable[[Mapping[str, int | None]], None] = _not_shared
     bound: Mapping[str, str] = field(default_factory=dict)
+    unreached: Mapping[int, float] = field(default_factory=dict)
+    losses: Losses = field(default_factory=Losses)
     started_unix_s: float = field(default_factory=time.time)
     _derived: dict[str, Any] = field(default_factory=dict)
     _servers: int = 0  # of HTTP

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from lbcore.api.condition import LOST, service_problems
 from lbcore.api.runtime import Runtime
+from lbcore.api.unreached import Unreached
 from lbcore.config.difference import changed_names, qualify
 from lbcore.routing.compile import Table
 from lbcore.tls.describe import Described
 
-CERTIFICATES_S = 3600.0  # interval of checks whether a certificate is about to end
+CERTIFICATES_S = 3600.0  # longest interval of checks whether a certificate is about to end, or has ended
 NAMED = 3  # routers that a line names; of more it tells the number
 OF_HTTP = "service "  # how the problem of a service of HTTP begins
 LOOK_S = 0.5  # interval of checks whether any server has gone up or down, which are cheap if none has
@@ -32,13 +34,30 @@ class ServiceWatch:
         self._all_lost = False
         self._since: dict[str, float] = {}  # by service: the monotonic time at which it lost something
         self._certificates = CertificateWatch(runtime)
+        self._unreached = Unreached()
 
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
             await asyncio.sleep(LOOK_S)
+            self.look_at_counters()
             self.look()
             await self._certificates.look()
+
+    def look_at_counters(self) -> None:
+        """Find out which servers cannot be reached, and what is being lost."""
+        runtime, region = self._runtime, self._runtime.region
+        if self._unreached.look(region):
+            runtime.unreached = _unwatched(runtime, self._unreached.since)
+            self._seen = (-1, self._seen[1])
+        runtime.losses.look(
+            {
+                "lines of the access log": region.log_lines_lost,
+                "lines of the log": runtime.log_lines_lost(),
+                "spans for the collector": region.spans_lost,
+                "records of the access log for the collector": region.log_records_lost,
+            }
+        )
 
     def look(self) -> None:
         """Log changes since the last look. Costs nothing if no server, weight or configuration has changed."""
@@ -65,6 +84,20 @@ class ServiceWatch:
         elif self._all_lost and not all_lost:
             _log.warning("UP: a service that routers lead to has servers again")
         self._all_lost = all_lost
+
+
+def _unwatched(runtime: Runtime, unreached: Mapping[int, float]) -> dict[int, float]:
+    """Those of servers that no active health check watches: the check says it where there is one."""
+    http, tcp = runtime.dynamic.http.services, runtime.dynamic.tcp.services
+    found = {}
+    for identity, slot in runtime.slots.servers.items():
+        if slot in unreached:
+            name = identity.partition("|")[0]
+            service = tcp.get(name.removeprefix("tcp:")) if name.startswith("tcp:") else http.get(name)
+            balancer = service.load_balancer if service is not None else None
+            if balancer is not None and balancer.health_check is None:
+                found[slot] = unreached[slot]
+    return found
 
 
 def _touched(before: Table, after: Table) -> set[str]:
@@ -98,20 +131,22 @@ class CertificateWatch:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._table: Table | None = None
-        self._looked_at = 0.0
+        self._due = 0.0
         self._known: dict[str, Described] = {}
         self._status: dict[str, str] = {}
 
     async def look(self) -> None:
-        """Log what has changed since the last look. Costs nothing while the configuration stays, but for each hour."""
+        """Log what has changed since the last look. Costs nothing while the configuration stays, but for each hour, and
+        when a certificate ends."""
         table, now = self._runtime.table, time.monotonic()
-        if table is None or (table is self._table and now < self._looked_at + CERTIFICATES_S):
+        if table is None or (table is self._table and now < self._due):
             return
         # They are read and described in a thread: there may be many.
         found = {each.fingerprint: each for each in await asyncio.to_thread(self._runtime.certificates)}
         # Those of the start are not told, unless another configuration has come before the first look.
         is_first = self._table is None and self._runtime.reload.generation <= 1
-        self._table, self._looked_at = table, now
+        left_s = [each.not_after.timestamp() - time.time() for each in found.values()]
+        self._table, self._due = table, now + min([CERTIFICATES_S, *(rest + 1 for rest in left_s if rest > 0)])
         for fingerprint, each in found.items():
             if fingerprint not in self._known and not is_first:
                 _tls.info("certificate for %s, until %s", _names(each), _day(each))

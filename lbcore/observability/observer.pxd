@@ -17,7 +17,7 @@ cdef class Observer:
     cdef bint by_entry_point
     cdef bint by_router
     cdef bint by_service
-    cdef bint tells_retries            # at level DEBUG
+    cdef bint tells_attempts            # at level DEBUG
 
     cdef void note_router(self, const Record* record, Request request, uint32_t slot) noexcept
 

@@ -10,6 +10,6 @@ class Observer:
         by_entry_point: bool = True,
         by_router: bool = False,
         by_service: bool = True,
-        tells_retries: bool = False,
+        tells_attempts: bool = False,
         labels: HeaderLabels | None = None,
     ) -> None: ...

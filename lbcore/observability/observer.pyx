@@ -34,13 +34,13 @@ cdef class Observer:
     """There is one per entry point and worker.
 
     by_*           the labels by which requests are counted.
-    tells_retries  the exchange logs each request that was sent more than once, with the causes.
+    tells_attempts  the exchange logs each request that a server has failed, or that was sent more than once, with the causes.
     labels         counts requests by values of their headers, too.
     """
 
     def __init__(self, Series series=None, AccessLog log=None, by_entry_point=True, by_router=False, by_service=True,
-                 tells_retries=False, HeaderLabels labels=None):
-        self.tells_retries = tells_retries
+                 tells_attempts=False, HeaderLabels labels=None):
+        self.tells_attempts = tells_attempts
         self.series = series
         self.labels = labels
         self.log = log

@@ -50,8 +50,8 @@ class Watch:
         if static.tracing is not None:
             self.tracer = Tracer(static.tracing, region, worker, propagators())
         self._writer: LogWriter | None = None
-        tells_retries = _log.isEnabledFor(logging.DEBUG)
-        if metrics is None and settings is None and not tells_retries:
+        tells_attempts = _log.isEnabledFor(logging.DEBUG)
+        if metrics is None and settings is None and not tells_attempts:
             return
         series = Series(region, worker, metrics.bounds) if metrics is not None else None
         labels: HeaderLabels | None = None
@@ -71,7 +71,7 @@ class Watch:
                 say,
             )
         if metrics is None:
-            self.observer = Observer(series, log, False, False, False, tells_retries)
+            self.observer = Observer(series, log, False, False, False, tells_attempts)
         else:
             self.observer = Observer(
                 series,
@@ -79,7 +79,7 @@ class Watch:
                 any(each.add_entry_points_labels for each in metrics.targets),
                 any(each.add_routers_labels for each in metrics.targets),
                 any(each.add_services_labels for each in metrics.targets),
-                tells_retries,
+                tells_attempts,
                 labels,
             )
 

@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
+
+from pydantic.alias_generators import to_snake
 
 from lbcore.api.changes import changes
 from lbcore.api.runtime import ReloadStatus
 from lbcore.config.dynamic import DynamicConfig, Lines
 from lbcore.config.lint import Linter
-from lbcore.config.report import disabled_lines, place_of, reasons
+from lbcore.config.report import SECTIONS, disabled_lines, place_of, reasons
 from lbcore.config.spiffe import Identity
 from lbcore.config.static import StaticConfig
 from lbcore.config.tls import Certificate
@@ -126,6 +128,7 @@ class Publication:
         self._plain: DynamicConfig | None = None  # the last one, if no router of it serves TLS
         self._of_providers: list[str] = []
         self._said: frozenset[tuple[int, str]] = frozenset()  # levels and lines about the configuration in force
+        self._broken: frozenset[tuple[str, str]] = frozenset()  # kinds and names of what did not run as it was written
         self._woken = asyncio.Event()
         self._lock = asyncio.Lock()  # one transaction at a time
         self._status = status
@@ -233,6 +236,12 @@ class Publication:
             if (level, line) not in self._said:
                 _log.log(level, "%s", line)
         self._said = frozenset(lines)
+        out: list[Disabled | Kept] = [*prepared.table.disabled, *prepared.kept]
+        broken = frozenset((each.kind, each.name) for each in out)
+        for kind, name in sorted(self._broken - broken):
+            if name in _objects(prepared.snapshot.dynamic, kind):
+                _log.info("%s %s runs as it is written again", kind, name)
+        self._broken = broken
 
     def _refuse(self, error: Exception) -> None:
         texts = [str(problem) for problem in error.problems] if isinstance(error, ConfigError) else [_line(error)]
@@ -304,6 +313,13 @@ class Publication:
         except BaseException:
             self._publisher.abort(snapshot)
             raise
+
+
+def _objects(dynamic: DynamicConfig, kind: str) -> Mapping[str, object]:
+    """The objects of a kind of `Disabled`, by name."""
+    layer, section = SECTIONS[kind].split(".")
+    found: Mapping[str, object] = getattr(getattr(dynamic, layer), to_snake(section))
+    return found
 
 
 def _line(error: Exception) -> str:

@@ -25,12 +25,14 @@ class Update:
     config    None = the previous configuration of the provider stays.
     problems  the reasons for that, or parts that cannot be used. The provider has logged them.
     is_read   whether its source was read, if only to find what is known already.
+    is_away   whether it could not be read at all: what is wrong is not what is written there.
     """
 
     provider: str
     config: DynamicConfig | None
     problems: tuple[str, ...] = ()
     is_read: bool = False
+    is_away: bool = False
 
 
 Publish = Callable[[Update], None]
@@ -116,7 +118,7 @@ class Aggregator:
                 reason = " ".join(f"{type(error).__name__}: {error}".split())
                 _log.error("provider %s failed, starting it again in %g s: %s", provider.name, wait_s, reason)
                 _log.debug("provider %s failed", provider.name, exc_info=error)
-                self._note_problems(provider.name, (f"provider {provider.name} failed: {reason}",))
+                self._note_problems(provider.name, (f"provider {provider.name}: it failed: {reason}",), is_away=True)
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, longest_s)
 
@@ -125,17 +127,17 @@ class Aggregator:
             for state in self.states:
                 if state.name == update.provider:
                     state.succeed(update.config)
-        self._note_problems(update.provider, update.problems)
+        self._note_problems(update.provider, update.problems, update.is_away)
         if update.config is None:
             return
         self._latest[update.provider] = update.config
         if self._late or len(self._latest) == len(self._providers):
             self._hand_on()
 
-    def _note_problems(self, provider: str, problems: tuple[str, ...]) -> None:
+    def _note_problems(self, provider: str, problems: tuple[str, ...], is_away: bool = False) -> None:
         for state in self.states:
             if state.name == provider:
-                state.note(problems)
+                state.note(problems, not is_away)
         if self._problems.get(provider, ()) != problems:
             self._problems[provider] = problems
             self._refused([problem for name in sorted(self._problems) for problem in self._problems[name]])

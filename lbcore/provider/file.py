@@ -97,6 +97,8 @@ class FileProvider:
                     self._published_at = time.monotonic()
                 problems = (*self._problems, *self._unread.values())
                 if config is not None or problems != published:
+                    if published and not problems:
+                        _log.info("%s is in order again", self.path)
                     published = problems
                     publish(Update(self.name, config, problems))
         finally:

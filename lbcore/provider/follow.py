@@ -229,7 +229,8 @@ class StoreProvider:
             self._log.error("provider %s: %s: %s, %s", self.name, self._store.place, reason, stays)
             self._log.debug("provider %s failed", self.name, exc_info=error)
         self._broken = reason
-        publish(Update(self.name, None, (f"provider {self.name}: {self._store.place}: {reason}",)))
+        problem = f"provider {self.name}: {self._store.place}: {reason}"
+        publish(Update(self.name, None, (problem,), is_away=not isinstance(error, ConfigError)))
 
     def _recovered(self) -> None:
         if self._broken:
@@ -262,4 +263,4 @@ def reason_of(error: Exception) -> str:
         return "; ".join(map(str, error.problems))
     if isinstance(error, TimeoutError):
         return str(error) or "it does not answer"
-    return " ".join(str(error).split()) or type(error).__name__
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -17,6 +17,7 @@ class ProviderState:
     failures          how often.
     problems          what is wrong now; empty if nothing is.
     objects           routers, services, middlewares, ... of its last configuration.
+    is_readable       whether its source could be read the last time.
     """
 
     name: str
@@ -25,6 +26,7 @@ class ProviderState:
     failures: int = 0
     problems: tuple[str, ...] = ()
     objects: int = 0
+    is_readable: bool = True
     since_unix_s: float = field(default_factory=time.time)
 
     def succeed(self, config: DynamicConfig | None) -> None:
@@ -33,9 +35,9 @@ class ProviderState:
         if config is not None:
             self.objects = count(config)
 
-    def note(self, problems: tuple[str, ...]) -> None:
+    def note(self, problems: tuple[str, ...], is_readable: bool = True) -> None:
         """What is wrong now."""
-        self.problems = problems
+        self.problems, self.is_readable = problems, is_readable
         if problems:
             self.failures += 1
             self.failed_unix_s = time.time()

@@ -395,7 +395,8 @@ cdef class AnswerWay(Attempting):
                 and (error == ERROR_EOF or error == ERROR_RESET) and self.follow(OUTCOME_STALE, status):
             return 0
         self.leave_server()
-        if error == ERROR_REFUSED or error == ERROR_RESOLVE or error == ERROR_TLS:
+        if error == ERROR_REFUSED or error == ERROR_RESOLVE or error == ERROR_TLS \
+                or (error == ERROR_TIMEOUT and not connected):
             attempt.server.stats.connect_errors += 1
         if error != ERROR_RESOURCE and attempt.origin_status == 0:
             attempt.server.stats.responses[0] += 1
@@ -535,20 +536,21 @@ cdef class AnswerWay(Attempting):
         record.origin_bytes = self.response_bytes
         if isinstance(self.answer_filters, Tally):
             record.origin_bytes = (<Tally>self.answer_filters).bytes
-        if self.attempts is not None and self.entry_point.observer.tells_retries:
+        if self.entry_point.observer.tells_attempts and (self.attempts is not None or self.attempt.error >= 0):
             self.tell_attempts()
         return observe(&record, self.entry_point, self.route, self.attempt, self.request, self.response)
 
 
     cdef int tell_attempts(self) except -1:
         """Write to the log where the request was sent, one server after the other, and what became of it there."""
-        cdef list told = [told_of(<Attempt>item) for item in self.attempts]
+        cdef list told = [told_of(<Attempt>item) for item in self.attempts or ()]
         if self.attempt.server is not None:
             told.append(told_of(self.attempt))
-        if len(told) > 1:
-            _log.debug("%s %s was sent %d times: %s; the client got status %d",
+        if told:
+            _log.debug("%s %s was sent %s%s; the client got status %d",
                        span_bytes(self.request.head.method).decode("latin-1"),
-                       span_bytes(self.request.head.first_path).decode("latin-1"), len(told), "; then ".join(told), self.status)
+                       span_bytes(self.request.head.first_path).decode("latin-1"),
+                       f"{len(told)} times: " if len(told) > 1 else "", "; then ".join(told), self.status)
         return 0
 
 

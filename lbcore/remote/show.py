@@ -25,9 +25,12 @@ def problem_lines(state: Node) -> list[Text]:
     for problem in state["problems"]:
         mark = ("LOST ", "bold red") if problem["severity"] == "lost" else ("DEGRADED ", "bold yellow")
         lines.append(Text.assemble(mark, problem["text"]))
+        if "file" in problem and problem["file"] not in problem["text"]:
+            lines.append(Text(f"  {problem['file']}" + (f":{problem['line']}" if "line" in problem else ""), "dim"))
         lines += [Text(f"  {traffic}", "dim") for traffic in problem["traffic"]]
     for key, name in (("accessLogLinesLost", "access log"), ("logLinesLost", "log")):
-        if count := state[key]:
+        going_on = any(problem["object"] == f"lines of the {name}" for problem in state["problems"])
+        if (count := state[key]) and not going_on:
             what = "line was" if count == 1 else "lines were"
             lines.append(Text(f"{count} {what} lost of the {name}", "yellow"))
     if count := state["connectionsShed"]:

@@ -3,7 +3,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
 
-from lbcore.selection.atomic cimport atomic_load_u64
+from lbcore.selection.atomic cimport atomic_load_u32, atomic_load_u64
 from lbcore.state.layout cimport (
     CLIENT_TO_SERVER, DATAGRAM_LOSSES, ERROR_KINDS, HANDSHAKE_CAUSES, SERVER_TO_CLIENT, MAX_BUCKETS, MAX_ENTRY_POINTS,
     RING_LINES, RING_RECORDS, RING_SPANS, STATUS_CLASSES, EntryPointStats, LabelRow, MetricRow, ServerStats, ServiceStats,
@@ -32,6 +32,23 @@ cdef class Totals(Cells):
             total.oversized,
             total.first_byte_ns / 1e9,
         )
+
+    def connect_errors(self):
+        """By the slot of a server: its connections that could not be made, over all workers, if there are any. Reads
+        the pages alone that a worker has written."""
+        cdef dict found = {}
+        cdef uint32_t worker, slot, first, after = 0
+        cdef uint32_t used = atomic_load_u32(&self.header.servers_used)
+        cdef ServerStats* row
+        for worker in range(self.workers):
+            first = 0
+            while self.rows_written(<char*>self.server_stats(worker, 0), sizeof(ServerStats), used, &first, &after):
+                for slot in range(first, after):
+                    row = self.server_stats(worker, slot)
+                    if row.connect_errors:
+                        found[slot] = found.get(slot, 0) + row.connect_errors
+                first = after
+        return found
 
     def call_counters(self, uint32_t slot):
         """The counters of the calls of a middleware in Python, which has a slot of a server, summed over all workers."""

@@ -182,7 +182,8 @@ def test_requests_that_are_sent_again_are_in_the_log_at_debug_with_the_cause(tmp
         "spare": {"loadBalancer": {"servers": [{"url": good.url}]}},
         "both": {"failover": {"service": "main", "fallback": "spare", "errors": {"status": ["500-599"]}}},
     }
-    names = ("dead", "bad", "both")
+    services["gone"] = {"loadBalancer": {"servers": [{"url": dead}]}}
+    names = ("dead", "bad", "both", "gone")
     routers: dict[str, Any] = {name: {"rule": f"Path(`/{name}`)", "service": name} for name in names}
     routers["bad"]["middlewares"] = ["again"]
     again = {"again": {"retry": {"attempts": 2, "status": ["500-599"]}}}
@@ -192,7 +193,10 @@ def test_requests_that_are_sent_again_are_in_the_log_at_debug_with_the_cause(tmp
         with running(tmp_path, dynamic, static=log) as lb:
             lb.runs(1)
             for name in names:
-                assert lb.get(f"/{name}")[0] == 200
+                assert lb.get(f"/{name}")[0] == (502 if name == "gone" else 200)
+            lb.logged(
+                rf"DBG GET /gone was sent to {dead} of gone@file \(connection refused\); the client got status 502"
+            )
             then, end = f"then to {good.url} of ", r" \(status 200\); the client got status 200"
             lb.logged(
                 rf"DBG GET /dead was sent 2 times: to {dead} of dead@file \(connection refused\); {then}dead@file{end}"

@@ -168,7 +168,7 @@ def test_an_error_keeps_what_runs_and_is_logged_once(caplog: pytest.LogCaptureFi
         store.holds = OSError("no route")
         store.events.put_nowait(None)
         await becomes_true(lambda: store.reads > 6)
-        assert updates[-1] == Update("scripted", None, ("provider scripted: a place: no route",))
+        assert updates[-1] == Update("scripted", None, ("provider scripted: a place: no route",), is_away=True)
         store.holds = Reading(config("a"))  # it is read again without an event
         await becomes_true(lambda: updates[-1] == Update("scripted", None, (), is_read=True))
 

@@ -1,0 +1,112 @@
+"""What `lbcore status` and the log call a problem, beyond health checks: cause and place. Real processes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.integration.test_operator import STATIC, api_of, command
+from tests.support.certificates import certificate, signed
+from tests.support.instance import Backend, Instance, dynamic_for, eventually, running
+from tests.support.ports import free_port
+
+
+def says(lb: Instance, code: int, *texts: str) -> Callable[[], bool]:
+    """Whether `lbcore status` exits with a code, and has all texts."""
+
+    def look() -> bool:
+        found, text = command("status", "--api", api_of(lb))
+        return found == code and all(part in text for part in texts)
+
+    return look
+
+
+def test_a_server_that_no_check_watches_and_that_cannot_be_reached_is_lost_traffic(tmp_path: Path) -> None:
+    port, raw, deaf = free_port(), free_port(), free_port()
+    urls = [f"http://127.0.0.1:{port}", f"http://127.0.0.1:{deaf}"]
+    points = {name: {"address": "127.0.0.1:0"} for name in ("web", "traefik", "raw")}
+    router = {"rule": "HostSNI(`*`)", "service": "raw", "entryPoints": ["raw"]}
+    dynamic: dict[str, Any] = {
+        "http": {
+            "routers": {"all": {"rule": "PathPrefix(`/`)", "service": "all", "entryPoints": ["web"]}},
+            "services": {"all": {"loadBalancer": {"servers": [{"url": urls[0]}]}}},
+        },
+        "tcp": {
+            "routers": {"raw": router},
+            "services": {"raw": {"loadBalancer": {"servers": [{"address": f"127.0.0.1:{raw}"}]}}},
+        },
+    }
+    with running(tmp_path, dynamic, static={**STATIC, "entryPoints": points}) as lb:
+        lb.runs(1)
+        assert command("status", "--api", api_of(lb))[0] == 0, "no request has shown anything"
+        assert lb.get()[0] == 502
+        found = "LOST service all@file loses all requests: its server cannot be reached, and no health check watches"
+        eventually(says(lb, 2, found, urls[0], "all@file: PathPrefix(`/`)"), "it is lost")
+        lb.logged(rf"WRN service all@file loses all requests: its server cannot be reached.*{urls[0]}")
+        backend = Backend("a", port=port)
+        try:
+            assert lb.get() == (200, "a")
+            lb.logged(r"INF service all@file is well again, after \d")
+            eventually(says(lb, 0), "all is well")
+            # Another server answers: none of the traffic is lost.
+            both = [{"url": url} for url in urls]
+            dynamic["http"]["services"]["all"]["loadBalancer"]["servers"] = both
+            lb.write(dynamic)
+            lb.runs(2)
+            for _ in range(4):
+                assert lb.get() == (200, "a")
+            found = "DEGRADED service all@file: 1 of 2 servers cannot be reached, and no health check watches: "
+            eventually(says(lb, 2, found + urls[1]), "it is degraded")
+            assert command("status", "--lost", "--api", api_of(lb))[0] == 0
+        finally:
+            backend.close()
+
+
+def test_a_provider_that_is_away_is_no_configuration_that_was_refused(tmp_path: Path) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    providers = {
+        "providersThrottleDuration": "0s",
+        "file": {"filename": str(tmp_path / "dynamic" / "dynamic.yml")},
+        "http": {"endpoint": f"http://{address}/", "pollInterval": "1s"},
+    }
+    backend = Backend("a")
+    try:
+        with running(tmp_path, dynamic_for(backend), static={**STATIC, "providers": providers}) as lb:
+            lb.runs(1)
+            text = f"DEGRADED provider http cannot be read, nothing of it runs: http://{address}/: "
+            eventually(says(lb, 2, text), "it is away")
+            assert "was refused" not in command("status", "--api", api_of(lb))[1]
+    finally:
+        backend.close()
+
+
+def test_a_certificate_that_has_expired_is_a_problem(tmp_path: Path) -> None:
+    backend = Backend("a")
+    own = certificate(tmp_path, "own", "own.test")
+    old = signed(tmp_path, own, "old", "DNS:old.test", days=-1)
+    dynamic = {**dynamic_for(backend), "tls": {"certificates": [own.entry, old.entry]}}
+    try:
+        with running(tmp_path, dynamic, static=STATIC) as lb:
+            lb.runs(1)
+            code, text = command("status", "--api", api_of(lb))
+            assert code == 2
+            assert re.search(r"DEGRADED the certificate for old\.test has expired, at \d{4}-\d\d-\d\dT", text), text
+            assert "own.test" not in text
+    finally:
+        backend.close()
+
+
+def test_an_access_log_that_takes_no_lines_is_a_problem(tmp_path: Path) -> None:
+    backend = Backend("a")
+    static = {**STATIC, "accessLog": {"filePath": "/dev/full"}}
+    try:
+        with running(tmp_path, dynamic_for(backend), static=static) as lb:
+            lb.runs(1)
+            assert command("status", "--api", api_of(lb))[0] == 0
+            assert lb.get()[0] == 200
+            lb.logged("ERR access log /dev/full: 1 line lost: No space left on device")
+            eventually(says(lb, 2, "DEGRADED lines of the access log are being lost, 1 so far"), "it is told")
+    finally:
+        backend.close()
