@@ -15,7 +15,8 @@ from lbcore.cli.base import Command
 @click.option("--config", multiple=True, type=click.Path(path_type=Path), help="A file to check, named as for `run`.")
 @click.option("--provider", default="", help="Show what this provider finds now: docker, swarm, ...")
 @click.option("--endpoint", default="", help="The address to ask, in place of the provider's own.")
-def check(files: tuple[Path, ...], config: tuple[Path, ...], provider: str, endpoint: str) -> None:
+@click.option("--traefik", is_flag=True, help="Also name what Traefik would refuse of these files.")
+def check(files: tuple[Path, ...], config: tuple[Path, ...], provider: str, endpoint: str, traefik: bool) -> None:
     """Check configuration files, static or dynamic as their keys show, or a directory of dynamic ones.
 
     With --provider, ask a live store (Docker, ...) what it would give, by the settings of the static file if one is
@@ -24,10 +25,13 @@ def check(files: tuple[Path, ...], config: tuple[Path, ...], provider: str, endp
     A static file is checked together with the dynamic configuration that its file provider names. Prints what would
     run, and all problems and warnings, one line each.
 
+    With --traefik, files that Traefik has to read, too, are held against its keys: each extension of lbcore outside of
+    the top-level section `lbcore` is an error, because Traefik refuses a file for it.
+
     \b
     Exit codes:
       0  everything runs
-      1  the configuration is refused, or a part of it cannot run
+      1  the configuration is refused, or a part of it cannot run, or Traefik would refuse it (--traefik)
       2  the command is wrong
     """
     from lbcore.process.check import check_file, check_store
@@ -38,11 +42,13 @@ def check(files: tuple[Path, ...], config: tuple[Path, ...], provider: str, endp
         raise click.UsageError(f"no such provider: {provider}; there are {', '.join(STORES)}")
     if not provider and (endpoint or not files):
         raise click.UsageError("--endpoint needs --provider" if endpoint else "name a file, a directory, or --provider")
+    if provider and traefik:
+        raise click.UsageError("--traefik looks at files, --provider at a store")
     if provider and len(files) > 1:
         raise click.UsageError("--provider goes with one static file at most")
     found = 0
     for file in files or (None,):
-        report = check_store(provider, file, endpoint) if provider else check_file(file or Path())
+        report = check_store(provider, file, endpoint) if provider else check_file(file or Path(), traefik)
         for line in report.runs:
             click.echo(line)
         for line in report.warnings:

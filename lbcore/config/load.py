@@ -15,6 +15,7 @@ from lbcore.config.decode import Decoded, Elsewhere, decode, known_to
 from lbcore.config.dynamic import DynamicConfig, HttpConfig, Lines
 from lbcore.config.lint import static_notes
 from lbcore.config.model import Model, Object
+from lbcore.config.portable import foreign
 from lbcore.config.static import StaticConfig
 from lbcore.config.tcp import TcpConfig
 from lbcore.config.tls import TlsConfig
@@ -162,6 +163,14 @@ def _load_files(files: Mapping[Path, Callable[[], Decoded[DynamicConfig]]]) -> L
         raise ConfigError([*problems, *loaded.broken], loaded.warnings)
     loaded.config = configs[0] if len(configs) == 1 else _merge(configs, loaded.warnings)
     return loaded
+
+
+def foreign_to_traefik(path: str | os.PathLike[str], model: type[Model]) -> list[Problem]:
+    """What Traefik would refuse of a file, or of all files of a directory: see `lbcore.config.portable`."""
+    path = Path(path)
+    files = _files(path) if is_folder(path) else [path]
+    trees = (_tree(file, read_text(file), templates=model is DynamicConfig) for file in files)
+    return [problem for tree in trees for problem in foreign(tree, model)]
 
 
 def parse_static(text: str, name: str = "static.yml") -> tuple[StaticConfig, list[Problem]]:

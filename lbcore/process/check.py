@@ -15,7 +15,15 @@ from pydantic.alias_generators import to_snake
 
 from lbcore.config.dynamic import DynamicConfig, Lines
 from lbcore.config.lint import lint, lint_static
-from lbcore.config.load import Loaded, is_blank, is_folder, is_static, load_objects, load_static_with_warnings
+from lbcore.config.load import (
+    Loaded,
+    foreign_to_traefik,
+    is_blank,
+    is_folder,
+    is_static,
+    load_objects,
+    load_static_with_warnings,
+)
 from lbcore.config.report import SECTIONS, disabled_lines, lines
 from lbcore.config.resolved import trees_of
 from lbcore.config.rule import rule_hint
@@ -47,8 +55,11 @@ class Report:
     problems: list[str] = field(default_factory=list)
 
 
-def check_file(path: Path) -> Report:
-    """The report of a static file with the dynamic configuration of its provider, or of a dynamic file or directory."""
+def check_file(path: Path, for_traefik: bool = False) -> Report:
+    """The report of a static file with the dynamic configuration of its provider, or of a dynamic file or directory.
+
+    for_traefik  what Traefik would refuse of these files is a problem, too.
+    """
     report = Report()
     try:
         if not is_folder(path) and is_blank(path):
@@ -73,7 +84,20 @@ def check_file(path: Path) -> Report:
     except ConfigError as error:
         report.problems += lines(error.problems)
         _sort(error.warnings, report)
+    if for_traefik:
+        _check_portable(path, report)
     return report
+
+
+def _check_portable(path: Path, report: Report) -> None:
+    """Report what Traefik would refuse."""
+    with contextlib.suppress(ConfigError):  # a file that cannot be read is among the problems
+        if not _is_static(path):
+            _sort(foreign_to_traefik(path, DynamicConfig), report)
+            return
+        _sort(foreign_to_traefik(path, StaticConfig), report)
+        if (file := load_static_with_warnings(path)[0].providers.file) is not None:
+            _sort(foreign_to_traefik(file.filename or file.directory, DynamicConfig), report)
 
 
 def check_store(name: str, path: Path | None, endpoint: str = "") -> Report:
