@@ -148,11 +148,12 @@ class InfluxSink:
         self._client: Any = InfluxDBClient(settings.address, token, org=settings.org, timeout=10_000)
         self._changes = Changes()
 
-    def _fields(self, point: Point) -> dict[str, float | int]:
+    def _fields(self, point: Point) -> dict[str, float]:
+        # An InfluxDB refuses a field of another type than that which came first, and Traefik sends floats alone.
         if point.kind == "count":
-            return {"count": point.value}
+            return {"count": float(point.value)}
         if point.kind == "gauge":
-            return {"value": point.value}
+            return {"value": float(point.value)}
         return {f"p{part}": point.histogram.quantile(part / 100) for part in (50, 90, 95, 99)}
 
     def send(self, families: Iterator[Metric]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import re
 import socket
 import sys
 import threading
@@ -144,6 +145,24 @@ def influx() -> Iterator[tuple[str, list[tuple[str, dict[str, str], str]]]]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_influxdb_gets_each_field_in_one_type() -> None:
+    """It refuses an integer where a float came first."""
+    with influx() as (url, found):
+        settings = {"address": url, "token": "t", "org": "o", "bucket": "b", "pushInterval": "100ms"}
+        with counted(influxDB2=settings) as lb:
+
+            def counts() -> list[str]:
+                lines = [line for _, _, body in found for line in body.splitlines()]
+                return [line.split()[1] for line in lines if line.startswith("traefik.entrypoint.requests.total,")]
+
+            eventually(lambda: counts(), "the first ones are told")
+            told = len(counts())
+            lb.ask(GET)
+            eventually(lambda: len(counts()) > told, "what follows is told")
+        texts = [line.split()[1] for _, _, body in found for line in body.splitlines()]
+        assert [text for text in texts if re.search(r"=\d+i\b", text)] == []
 
 
 def test_influxdb_gets_fields(tmp_path: Path) -> None:
