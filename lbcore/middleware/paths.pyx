@@ -4,6 +4,7 @@ Paths are worked on in their one normal form (`http.path`), and what comes out i
 taking a prefix off `/api../x` must not give `/../x`.
 """
 
+import re
 from urllib.parse import quote
 
 cimport cython
@@ -43,12 +44,13 @@ cdef bint is_normal(Span path) noexcept nogil:
     return True
 
 
-cdef int refuse(Response answer) except -1:
+cdef int refuse(Response answer, int status=400, bytes text=b"Bad Request\n") except -1:
+    """Answer with a text that is a constant."""
     answer.clear()
-    answer.status = 400
+    answer.status = status
     answer.append(span_of(b"Content-Type", 12), span_of(b"text/plain; charset=utf-8", 25))
     answer.append(span_of(b"X-Content-Type-Options", 22), span_of(b"nosniff", 7))
-    answer.text = span_of(b"Bad Request\n", 12)
+    answer.text = span_of(text, len(text))
     return ANSWER
 
 
@@ -60,18 +62,29 @@ cdef int keep_header(Request request, const char* name, Py_ssize_t length, Span 
     return 0
 
 
+def percent(found) -> bytes:
+    """The byte that an expression has found, percent-encoded."""
+    return b"%%%02X" % ord(found[0])
+
+
+cdef object NEVER_RAW = re.compile(rb"[\x00- #?\x7f]")     # in a path
+
+cdef bytes NO_PATH = b"Internal Server Error\n"
+
+
 cdef int put_path(Request request, bytes path, Response answer) except -1:
     """Make `path` the request's. Returns a Verdict: ANSWER when it is refused.
 
-    Its dots are not resolved: `/files/$1` for `^/api(.*)` would lead out of `/files` by `/api../x`.
+    What the configuration has put into it is encoded where it has to be; a percent sign without its digits makes it no path at all, which
+    is no fault of the client. Its dots are not resolved: `/files/$1` for `^/api(.*)` would lead out of `/files` by `/api../x`.
     """
     cdef char* copy
     if not path.startswith(b"/"):
         path = b"/" + path
     try:
-        path = normalise(path.replace(b"?", b"%3F"), sanitise=False)[0]
+        path = normalise(NEVER_RAW.sub(percent, path), sanitise=False)[0]
     except ValueError:
-        return refuse(answer)
+        return refuse(answer, 500, NO_PATH)
     if not is_normal(span_of(path, len(path))):
         return refuse(answer)
     copy = request.alloc(len(path))

@@ -18,6 +18,8 @@ from lbcore.middleware.base cimport ANSWER, PASS, Context, Middleware
 from lbcore.middleware.paths cimport Replacement
 from lbcore.regex.regex cimport Regex
 
+from lbcore.middleware.paths import percent
+
 DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
@@ -36,8 +38,33 @@ def in_uri(location: bytes) -> bytes:
     return start + REFUSED.sub(percent, path) + query + REFUSED.sub(percent, fragment)
 
 
-def percent(found) -> bytes:
-    return b"%%%02X" % ord(found[0])
+cdef object SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*:")
+cdef object AUTHORITY = re.compile(rb"""//
+    (?: [-._~!$&'()*+,;=:%@0-9A-Za-z]* @ )?                                 # a user
+    (?: \[ [0-9A-Fa-f:.]+ (?: %25 [-._~%0-9A-Za-z]+ )? \]
+      | (?: [-._~!$&'()*+,;=<>"0-9A-Za-z\x80-\xff] | %[89A-Fa-f][0-9A-Fa-f] )* )
+    (?: : [0-9]* )? (?= / | $ )""", re.VERBOSE)
+cdef object BROKEN = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+cdef object CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+
+
+def is_address(location: bytes) -> bool:
+    """Whether a text is an address, or a reference to one, that clients can read: what Go's parser accepts. Its query may be anything."""
+    rest, _, fragment = location.partition(b"#")
+    rest = rest.partition(b"?")[0]
+    if CONTROL.search(location) or BROKEN.search(fragment) or rest.startswith(b":"):
+        return False
+    scheme = SCHEME.match(rest)
+    if scheme:
+        rest = rest[scheme.end():]
+    if not rest.startswith(b"/"):
+        return scheme is not None or b":" not in rest.partition(b"/")[0] and not BROKEN.search(rest)
+    if rest.startswith(b"//") and (scheme or not rest.startswith(b"///")):
+        authority = AUTHORITY.match(rest)
+        if authority is None:
+            return False
+        rest = rest[authority.end():]
+    return not BROKEN.search(rest)
 
 
 cdef bytes request_uri(RequestHead* head):
@@ -130,10 +157,14 @@ cdef class RedirectRegex(Middleware):
         address = (b"https" if head.encrypted else b"http") + b"://" + span_bytes(request.present_host()) + request_uri(head)
         if not self.regex.search(span_of(address, len(address))):
             return PASS
-        location = in_uri(self.regex.replace_all(address, self.template))
-        if location == address or not is_safe(location):
+        location = self.regex.replace_all(address, self.template)
+        if location == address:
             return PASS
-        return redirect(request, answer, location, self.permanent)
+        if not is_address(location):           # the configuration is at fault, and no client could go there
+            answer.status = 502
+            answer.text = status_text(502)
+            return ANSWER
+        return redirect(request, answer, in_uri(location), self.permanent)
 
 
 @cython.final
