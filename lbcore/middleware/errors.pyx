@@ -14,6 +14,9 @@ from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Context, Middleware, Pen
 from lbcore.config.units import status_ranges
 from lbcore.http.path import normalise
 
+# What lbcore says about a client in requests to servers. An empty one keeps it from being written.
+cdef tuple FORWARDED = (b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-port", b"x-forwarded-proto", b"x-forwarded-server", b"x-real-ip")
+
 cdef enum:
     LONGEST_PAGE = 4194304     # bytes; a longer one is not sent
     TIMEOUT_MS = 60000         # for the whole page
@@ -74,7 +77,7 @@ cdef class Errors(Middleware):
     def request_line(self, bytes url, int status, int original) -> tuple:
         """Path and query (None without one) of the page. Raises ValueError."""
         text = self.query.replace("{status}", str(status)).replace("{originalStatus}", str(original))
-        text = text.replace("{url}", quote_plus(url))
+        text = text.replace("{url}", quote_plus(url)).replace(" ", "%20")
         path, _, query = normalise(text.partition("#")[0].encode())
         return path, query
 
@@ -98,6 +101,9 @@ cdef class Errors(Middleware):
             for i in range(page.n_headers):
                 if page.kinds[i] != H_HOST and span_bytes(page.headers[i].name).lower() not in self.headers:
                     page.drop_at(i)
+            for header in FORWARDED:
+                if <bytes>header not in self.headers:
+                    page.add_own(span_of(<bytes>header, len(<bytes>header)), span_of(NULL, 0))
         return page
 
     cdef int on_response_settled(self, Request request, Response answer, Context context, Pending pending) except -1:

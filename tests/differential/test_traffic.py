@@ -53,6 +53,7 @@ MIDDLEWARES: dict[str, Any] = {
             "statusRewrites": {"500-502": 418},
         }
     },
+    "errorstext": {"errors": {"status": ["500"], "service": "app", "query": "/x y/é|{originalStatus}"}},
     "errorsdown": {"errors": {"status": ["500"], "service": "refused", "query": "/"}},
     "errorsbare": {"errors": {"status": ["500"], "service": "app"}},
     "buffering": {"buffering": {"maxRequestBodyBytes": 100, "maxResponseBodyBytes": 5000}},
@@ -187,7 +188,7 @@ def test_codings(pair: dict[str, int], middleware: str, name: str, accept: str |
     same(pair, f"/{middleware}/{name}", *lines, method="HEAD", but=VARY)
 
 
-@pytest.mark.parametrize("name", ["errors", "rewrites", "errorsdown", "errorsbare"])
+@pytest.mark.parametrize("name", ["errors", "rewrites", "errorstext", "errorsdown", "errorsbare"])
 @pytest.mark.parametrize("status", ["200", "404", "499", "500", "502", "503", "599"])
 def test_pages(pair: dict[str, int], name: str, status: str) -> None:
     for query in ("", "?a=b%20c&d=%C3%A9"):

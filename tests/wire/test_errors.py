@@ -64,6 +64,27 @@ def test_headers_of_the_request_for_the_page() -> None:
             assert headers["host"] == "shop.test"
 
 
+def test_of_what_is_said_about_a_client_the_page_gets_what_is_listed() -> None:
+    """As in Traefik, that is said of a whole request alone."""
+    asked = GET.replace(b"\r\n\r\n", b"\r\nX-Forwarded-For: 10.0.0.1\r\nX-Real-Ip: 10.0.0.1\r\n\r\n")
+    everything = {f"x-forwarded-{what}" for what in ("for", "host", "port", "proto", "server")} | {"x-real-ip"}
+    for listed, kept in ((None, everything), ([], set()), (["x-forwarded-PROTO"], {"x-forwarded-proto"})):
+        options = {} if listed is None else {"errorRequestHeaders": listed}
+        for point in ({}, {"forwardedHeaders": {"insecure": True}}):  # of an entry point
+            with recorders("a", "page") as (a, page), edge(paged(page.url, a.url, **options), **point) as lb:
+                fails(a)
+                lb.ask(asked)
+                assert everything & set(a.requests[0][1]) == everything
+                assert everything & set(page.requests[0][1]) == kept
+
+
+def test_spaces_of_a_query_are_encoded() -> None:
+    with recorders("a", "page") as (a, page), edge(paged(page.url, a.url, query="/not here?a=b c&u={url}#x y")) as lb:
+        fails(a)
+        assert lb.ask(GET)[2] == b"page"
+        assert page.requests[0][0] == "GET /not%20here?a=b%20c&u=http%3A%2F%2Fshop.test%2Fx HTTP/1.1"
+
+
 def test_answers_of_lbcores_own_have_pages_too() -> None:
     with recorders("page") as (page,), edge(paged(page.url, f"http://127.0.0.1:{free_port()}")) as lb:
         first, _, text = lb.ask(GET)
