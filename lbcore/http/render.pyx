@@ -119,6 +119,14 @@ cdef bint came_encrypted(Request request) noexcept:
     return False
 
 
+cdef Span forwarded_port(Request request, bint encrypted) noexcept:
+    """The port that the client has asked for: that of its Host, else the one of its scheme. A constant, or a part of the request."""
+    cdef Span port = authority_port(request.head.authority)
+    if port.len:
+        return port
+    return span_of(b"443", 3) if encrypted or came_encrypted(request) else span_of(b"80", 2)
+
+
 cdef inline char* put_line(char* out, FieldList* list, const char* line, const char* lower, Py_ssize_t name_length,
                            Span value) noexcept nogil:
     """Write a line behind `out`, or list it as a field. Constants: `line`, the name with a colon and a space behind it; `lower`, the
@@ -140,7 +148,7 @@ cdef char* put_forwarded(char* out, FieldList* list, Request request, const Forw
     """Write the managed headers that the client must not set, or has not set, except X-Forwarded-For."""
     cdef RequestHead* head = &request.head
     cdef ClientAddress* client = head.client
-    cdef Span port, scheme
+    cdef Span scheme
     if client.text_len and not present[<int>H_X_REAL_IP]:
         out = put_line(out, list, b"X-Real-Ip: ", b"x-real-ip", 9, span_of(client.text, client.text_len))
     if not present[<int>H_X_FORWARDED_PROTO]:
@@ -150,10 +158,7 @@ cdef char* put_forwarded(char* out, FieldList* list, Request request, const Forw
             scheme = span_of(b"https", 5) if policy.encrypted else span_of(b"http", 4)
         out = put_line(out, list, b"X-Forwarded-Proto: ", b"x-forwarded-proto", 17, scheme)
     if not present[<int>H_X_FORWARDED_PORT]:
-        port = authority_port(head.authority)
-        if port.len == 0:
-            port = span_of(b"443", 3) if policy.encrypted or came_encrypted(request) else span_of(b"80", 2)
-        out = put_line(out, list, b"X-Forwarded-Port: ", b"x-forwarded-port", 16, port)
+        out = put_line(out, list, b"X-Forwarded-Port: ", b"x-forwarded-port", 16, forwarded_port(request, policy.encrypted))
     if not present[<int>H_X_FORWARDED_HOST] and head.authority.len:
         out = put_line(out, list, b"X-Forwarded-Host: ", b"x-forwarded-host", 16, head.authority)
     if not present[<int>H_X_FORWARDED_SERVER]:
@@ -227,7 +232,7 @@ cdef char* put_lines(char* out, FieldList* list, Request request, const ForwardP
         if kind & H_OWN:
             kind ^= H_OWN
             present[kind] = True
-            if head.headers[i].value.len and kind != H_HOST and kind != H_X_FORWARDED_FOR and (list == NULL or not is_of_http1(kind)):
+            if (head.headers[i].value.len or kind == H_OTHER) and kind != H_HOST and kind != H_X_FORWARDED_FOR and (list == NULL or not is_of_http1(kind)):
                 out = pass_header(out, list, &head.headers[i])
             continue
         if kind == H_DROPPED or kind == H_HOST or kind == H_TRANSFER_ENCODING or (

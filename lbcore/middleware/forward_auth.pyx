@@ -17,6 +17,7 @@ from lbcore.http.known cimport (
     H_X_FORWARDED_FOR, H_X_FORWARDED_HOST, H_X_FORWARDED_OTHER, H_X_FORWARDED_PORT, H_X_FORWARDED_PROTO, H_X_FORWARDED_SERVER, H_X_REAL_IP,
     header_kind, is_hop_by_hop, is_managed, name_is,
 )
+from lbcore.http.render cimport forwarded_port
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.spare cimport request_take
@@ -25,6 +26,8 @@ from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Context, Middleware, Pen
 from lbcore.middleware.identity cimport IdentityHeader
 from lbcore.middleware.spool cimport RequestSpool, WholeBody
 from lbcore.regex.regex cimport Regex
+
+from lbcore.middleware.redirect import in_uri, is_address
 
 cdef enum:
     TIMEOUT_MS = 30000         # for an answer, as in Traefik
@@ -37,6 +40,7 @@ cdef enum:                     # bits of what a question says already
     HOST_BIT = 8
     METHOD_BIT = 16
     URI_BIT = 32
+    SERVER_BIT = 64
 
 cdef enum Trust:               # in X-Forwarded headers: `trustForwardHeader`
     TRUST_UNSET = 0            # as before it had a meaning: some of them are replaced
@@ -167,17 +171,21 @@ cdef class ForwardAuth(Middleware):
         cdef Py_ssize_t i
         cdef uint8_t kind
         cdef Span name
-        cdef int present = 0
+        cdef int bit, present = 0
         for i in range(own.n_headers):
             kind = own.kinds[i] & <uint8_t>(~H_OWN)
             name = own.headers[i].name
             if kind == H_DROPPED:
                 continue
             if is_managed(kind):
-                if not self.passes_on(kind, name):
+                if not self.passes_on(kind, name, own.kinds[i] & H_OWN):
                     own.drop_at(i)
                     continue
-                present |= self.bit_of(kind, name)
+                bit = self.bit_of(kind, name)
+                if own.headers[i].value.len == 0 and bit & (PROTO_BIT | HOST_BIT | METHOD_BIT | URI_BIT):
+                    own.drop_at(i)             # removed, or empty: it is said below
+                    continue
+                present |= bit
                 own.kinds[i] |= H_OWN
             elif kind == H_PROXY_AUTHORIZATION or kind == H_PROXY_AUTHENTICATE:
                 # These are for the server that is asked (RFC 9110 section 11.7).
@@ -191,9 +199,9 @@ cdef class ForwardAuth(Middleware):
     cdef bint is_wanted(self, Span name) except *:
         return self.wanted is None or span_bytes(name).lower() in self.wanted
 
-    cdef bint passes_on(self, uint8_t kind, Span name) except *:
-        """Whether a managed header that the client, or another middleware, has set goes to the server."""
-        if self.trust == TRUST_NO or kind == H_X_FORWARDED_FOR or kind == H_X_FORWARDED_SERVER:
+    cdef bint passes_on(self, uint8_t kind, Span name, bint ours) except *:
+        """Whether a managed header goes to the server that the client has set, or another middleware (`ours`)."""
+        if self.trust == TRUST_NO or kind == H_X_FORWARDED_FOR or (kind == H_X_FORWARDED_SERVER and not ours):
             return False
         if self.trust == TRUST_YES:
             return self.is_wanted(name) or not span_ieq(name, b"forwarded", 9)
@@ -210,12 +218,14 @@ cdef class ForwardAuth(Middleware):
             return PORT_BIT
         if kind == H_X_FORWARDED_HOST:
             return HOST_BIT
+        if kind == H_X_FORWARDED_SERVER:
+            return SERVER_BIT
         if span_ieq(name, b"x-forwarded-method", 18):
             return METHOD_BIT
         return URI_BIT if span_ieq(name, b"x-forwarded-uri", 15) else 0
 
     cdef int say_where(self, Request request, Request own, int present) except -1:
-        """Say who asks for what. `present`: bits of what is said already. Port and host are written when the head is."""
+        """Say who asks for what. `present`: bits of what is said already. The host is written when the head is."""
         cdef RequestHead* head = &request.head
         cdef bint secure = head.encrypted, asked = self.trust != TRUST_NO
         cdef Span client = span_of(head.client.text, head.client.text_len)
@@ -231,10 +241,11 @@ cdef class ForwardAuth(Middleware):
             put(own, H_X_FORWARDED_OTHER, span_of(b"X-Forwarded-Uri", 15), asked_for(head, own))
         if not present & REAL_IP_BIT and asked and self.names(b"x-real-ip"):
             put(own, H_X_REAL_IP, span_of(b"X-Real-Ip", 9), client)
-        if not (asked and self.names(b"x-forwarded-server")):
+        if not present & SERVER_BIT and not (asked and self.names(b"x-forwarded-server")):
             put(own, H_X_FORWARDED_SERVER, span_of(b"X-Forwarded-Server", 18), span_of(NULL, 0))
-        if self.trust == TRUST_UNSET and not present & PORT_BIT and not self.names(b"x-forwarded-port"):
-            put(own, H_X_FORWARDED_PORT, span_of(b"X-Forwarded-Port", 16), span_of(NULL, 0))
+        if not present & PORT_BIT and asked:
+            put(own, H_X_FORWARDED_PORT, span_of(b"X-Forwarded-Port", 16),
+                forwarded_port(request, secure) if self.names(b"x-forwarded-port") else span_of(NULL, 0))
         return 0
 
     cdef bint names(self, bytes name) except *:
@@ -304,29 +315,38 @@ cdef class ForwardAuth(Middleware):
         return ANSWER
 
     cdef int pass_answer(self, Reply reply, Response answer) except -1:
-        """Have the client get the server's answer, with an address that is right for it."""
+        """Have the client get the server's answer, with an address that is right for it: the first one, if there are several."""
         cdef Response found = reply.response
         cdef Py_ssize_t i
         cdef Span value
         cdef bytes location
+        cdef bint located = False
         answer.status = found.status
         for i in range(found.n_headers):
             if found.kinds[i] == H_DROPPED or is_framing(found.kinds[i]) or is_of_connection(found, i):
                 continue
             value = found.headers[i].value
-            if not self.keeps_location and value.len and span_ieq(found.headers[i].name, b"location", 8):
-                location = self.absolute(span_bytes(value))
+            if value.len and span_ieq(found.headers[i].name, b"location", 8):
+                if located:
+                    continue
+                located = True
+                location = self.leads_to(span_bytes(value))
+                if location is None:
+                    answer.clear()
+                    answer.status = 500
+                    return ANSWER
                 value = span_of(location, len(location))
             answer.append(answer.keep(found.headers[i].name), answer.keep(value))
         answer.text = answer.keep(reply.body)
         return ANSWER
 
-    cdef bytes absolute(self, bytes location):
-        """An address as seen from the server that was asked."""
-        try:
-            return urljoin(self.address, location.decode("latin-1")).encode("latin-1")
-        except ValueError:
-            return location
+    cdef bytes leads_to(self, bytes location):
+        """Where the client goes: unless it is to stay as it is, as seen from the server that was asked. None for what is no address."""
+        if not is_address(location):
+            return None
+        if not self.keeps_location:
+            location = urljoin(self.address, location.decode("latin-1")).encode("latin-1")
+        return in_uri(location)
 
     cdef int take_headers(self, Request request, Response found) except -1:
         """Set the headers that the server answers for; what the client has sent by their names is gone."""

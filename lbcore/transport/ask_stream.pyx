@@ -97,9 +97,9 @@ cdef class AskStream(LocalStream):
         return 413 if self.limit.overflowed else 0
 
     cdef int keep(self) except -1:
-        """The answer has a body."""
+        """The answer has a body. The limit is for those of servers: the text of an error is lbcore's own."""
         self.limit = Owner.__new__(Owner)
-        self.limit.limit = self.limit_bytes
+        self.limit.limit = self.limit_bytes if self.exchange.error < 0 else -1
         self.reply.kept = Recording(self.exchange.entry_point.budget)
         self.reply.kept.join(self.limit)
         return 0

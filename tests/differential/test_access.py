@@ -63,6 +63,15 @@ MIDDLEWARES: dict[str, Any] = {
 }
 
 
+ADDRESSES = {
+    "text": "x y|z?a=b",
+    "port": "http://a.test:x/",
+    "percent": "/100%",
+    "nowhere": "",
+    "scheme": "mailto:a@b.test",
+}
+
+
 def forwarding(url: str) -> dict[str, Any]:
     """forwardAuth with a server that answers 200 with what it was asked, or as its path says."""
     seen = {"address": f"{url}/asked?a=b", "authResponseHeaders": ["X-Seen", "X-User"]}
@@ -86,6 +95,14 @@ def forwarding(url: str) -> dict[str, Any]:
         "body-long": {**seen, "forwardBody": True, "maxBodySize": 4},
         "long": {"address": f"{url}/status/401", "maxResponseBodySize": 2},
         "nobody": {"address": "http://127.0.0.1:1"},
+        "nobody-short": {"address": "http://127.0.0.1:1", "maxResponseBodySize": 2},
+        "empty": {"address": f"{url}/empty", "authResponseHeaders": ["X-User"], "authResponseHeadersRegex": "^X-Em"},
+        "twice": {"address": f"{url}/twice"},
+        **{
+            f"to-{name}{'-kept' if kept else ''}": {"address": f"{url}/to/{name}", "preserveLocationHeader": kept}
+            for name in ADDRESSES
+            for kept in (False, True)
+        },
     }
     return {f"fwd-{name}": {"forwardAuth": options} for name, options in kinds.items()}
 
@@ -103,6 +120,12 @@ def authority(peer: Peer) -> None:
                     % path[8:].encode()
                 )
                 head += b"Keep-Alive: x\r\nContent-Type: text/x\r\nSet-Cookie: a=b\r\n"
+            if path == "/empty":
+                head = b"HTTP/1.1 200 OK\r\nX-User:\r\nX-Empty: \r\n"
+            if path == "/twice":
+                head = b"HTTP/1.1 302 Found\r\nLocation: /login\r\nLocation: http://other.test/\r\n"
+            if path.startswith("/to/"):
+                head = b"HTTP/1.1 303 See Other\r\nLocation: %s\r\n" % ADDRESSES[path[4:]].encode()
             if path == "/cookies":
                 head += b"Set-Cookie: sid=auth; Path=/\r\nSet-Cookie: other=1\r\n"
             asked = {name: value for name, value in headers.items() if name not in OF_THE_QUESTION}
@@ -283,6 +306,8 @@ ASKED = {
         "X-Real-Ip: 10.0.0.3",
         "X-Forwarded-Prefix: /p",
     ),
+    "behind TLS": get("/{path}/", "shop.test", "X-Forwarded-Proto: https"),
+    "behind TLS, at a port": get("/{path}/", "shop.test:81", "X-Forwarded-Proto: wss"),
     "escaped": get("/{path}/a%20b%2Fc/../d;e?f=%zz;g#".rstrip("#"), "a"),
 }
 FORWARDING = list(forwarding(""))
