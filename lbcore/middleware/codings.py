@@ -101,7 +101,7 @@ _MAKERS = {"gzip": _gzip, "br": _brotli, "zstd": _zstd}
 def encoder(coding: str) -> Callable[[], Encoder]:
     """What makes an encoder for one answer. Raises ValueError with a text for users."""
     if coding not in _MAKERS:
-        raise ValueError(f"unsupported encoding: {coding}")
+        raise ValueError(f"unsupported encoding {coding!r}: there are {', '.join(_MAKERS)}")
     try:
         return _MAKERS[coding]()
     except ImportError as error:

@@ -198,7 +198,7 @@ cdef class Compress(Middleware):
             raise ValueError("at least one encoding must be specified")
         self.codings = {coding.encode(): Coding(coding) for coding in config.encodings}
         if config.default_encoding and config.default_encoding not in config.encodings:
-            raise ValueError(f"unsupported default encoding: {config.default_encoding}")
+            raise ValueError(f"unsupported default encoding {config.default_encoding!r}: it has to be one of {', '.join(config.encodings)}")
         self.choice = Choice(config.encodings, config.default_encoding)
         self.excluded = frozenset([b"application/grpc", *map(media_type, config.excluded_content_types)])
         self.included = frozenset(map(media_type, config.included_content_types))

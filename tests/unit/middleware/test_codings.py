@@ -64,5 +64,5 @@ def test_absurd_lists_cost_little_and_are_not_kept() -> None:
 
 
 def test_an_unknown_coding_is_refused() -> None:
-    with pytest.raises(ValueError, match="unsupported encoding: deflate"):
+    with pytest.raises(ValueError, match="unsupported encoding 'deflate': there are gzip, br, zstd"):
         encoder("deflate")
