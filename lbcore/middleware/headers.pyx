@@ -175,7 +175,7 @@ cdef class Headers(Middleware):
         if self.answers_preflight and span_eq(request.head.method, b"OPTIONS", 7):
             origin = request.find(b"origin", 6)
             asked = request.find(b"access-control-request-method", 29)
-            if origin.ptr != NULL and asked.ptr != NULL:
+            if origin.len and asked.len:
                 answer.status = 200
                 for item in self.preflight:
                     line = <Line>item

@@ -54,6 +54,16 @@ cdef int refuse(Response answer, int status=400, bytes text=b"Bad Request\n") ex
     return ANSWER
 
 
+# The path that is left when all of one was removed. Servers are asked for a slash, but what is put in front of it, or in its place, is about
+# an empty path.
+cdef char[1] NOTHING
+NOTHING[0] = c"/"
+
+
+cdef Span bare(Span path) noexcept nogil:
+    return span_of(path.ptr, 0) if path.ptr == NOTHING else path
+
+
 cdef int keep_header(Request request, const char* name, Py_ssize_t length, Span value) except -1:
     """Add a header that says what was done to the path, beside what a trusted client has sent."""
     cdef char* copy = request.alloc(value.len + 1)
@@ -108,9 +118,12 @@ cdef class AddPrefix(Middleware):
             self.prefix = b""
 
     cdef int on_request(self, Request request, Response answer, Context context) except -1:
-        cdef Span path = request.head.path
+        cdef Span path = bare(request.head.path)
         cdef Py_ssize_t length = len(self.prefix)
-        cdef char* copy = request.alloc(length + path.len)
+        cdef char* copy
+        if length == 0:
+            return PASS
+        copy = request.alloc(length + path.len)
         memcpy(copy, <const char*>self.prefix, length)
         memcpy(copy + length, path.ptr, path.len)
         request.head.path = span_of(copy, length + path.len)
@@ -131,7 +144,7 @@ cdef class StripPrefix(Middleware):
         self.prefixes = [encoded(prefix) if prefix.startswith("/") else prefix.encode() for prefix in config.prefixes]
 
     cdef int on_request(self, Request request, Response answer, Context context) except -1:
-        cdef Span path = request.head.path
+        cdef Span path = bare(request.head.path)
         cdef bytes prefix, text
         cdef Py_ssize_t length
         for index in range(len(self.prefixes)):
@@ -148,7 +161,10 @@ cdef int strip(Request request, Py_ssize_t length, Response answer) except -1:
     """Take `length` bytes off the path; what is left begins with a slash. Returns a Verdict: ANSWER when it is refused."""
     cdef Span rest = span_of(request.head.path.ptr + length, request.head.path.len - length)
     cdef char* copy
-    if rest.len == 0 or rest.ptr[0] != c"/":
+    if rest.len == 0:
+        request.head.path = span_of(NOTHING, 1)
+        return PASS
+    if rest.ptr[0] != c"/":
         copy = request.alloc(rest.len + 1)
         copy[0] = c"/"
         memcpy(copy + 1, rest.ptr, rest.len)
@@ -171,7 +187,7 @@ cdef class StripPrefixRegex(Middleware):
 
     cdef int on_request(self, Request request, Response answer, Context context) except -1:
         cdef Span found[1]
-        cdef Span path = request.head.path
+        cdef Span path = bare(request.head.path)
         for regex in self.regexes:
             if (<Regex>regex).match_from(path, 0, found, 1) and found[0].len and found[0].ptr == path.ptr:
                 keep_header(request, b"X-Forwarded-Prefix", 18, found[0])
@@ -190,7 +206,7 @@ cdef class ReplacePath(Middleware):
         self.path = encoded(config.path) or b"/"
 
     cdef int on_request(self, Request request, Response answer, Context context) except -1:
-        keep_header(request, b"X-Replaced-Path", 15, request.head.path)
+        keep_header(request, b"X-Replaced-Path", 15, bare(request.head.path))
         request.head.path = span_of(self.path, len(self.path))
         return PASS
 
@@ -208,10 +224,11 @@ cdef class ReplacePathRegex(Middleware):
         self.template = self.regex.parse_template(config.replacement)
 
     cdef int on_request(self, Request request, Response answer, Context context) except -1:
-        if not self.regex.search(request.head.path):
+        cdef Span path = bare(request.head.path)
+        if not self.regex.search(path):
             return PASS
-        keep_header(request, b"X-Replaced-Path", 15, request.head.path)
-        return put_path(request, self.regex.replace_all(span_bytes(request.head.path), self.template), answer)
+        keep_header(request, b"X-Replaced-Path", 15, path)
+        return put_path(request, self.regex.replace_all(span_bytes(path), self.template), answer)
 
 
 cdef class Replacement:

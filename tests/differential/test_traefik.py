@@ -109,6 +109,11 @@ ROUTERS = {
             "noport",
         )
     },
+    **{
+        f"{by}-{then}": tagged(f"PathPrefix(`/{by}-{then}`)", "any", first=[f"{by}-all", then])
+        for by in ("strip", "stripre")
+        for then in ("add", "addslash", "replace", "behindall", "stripbase", "tls")
+    },
     "settls": tagged("PathPrefix(`/settls/`)", "any", first=["says-tls", "tls"]),
     "setplain": tagged("PathPrefix(`/setplain/`)", "any", first=["says-plain", "tls"]),
     "stripslash": tagged("PathPrefix(`/api/z`)", "any", first=["slash"]),
@@ -183,6 +188,14 @@ MIDDLEWARES: dict[str, Any] = {
         }
     },
     "moved": {"redirectRegex": {"regex": "/moved/", "replacement": "/new/", "permanent": True}},
+    "strip-all": {
+        "stripPrefix": {
+            "prefixes": [f"/strip-{then}" for then in ("addslash", "add", "replace", "behindall", "stripbase", "tls")]
+        }
+    },
+    "stripre-all": {"stripPrefixRegex": {"regex": ["^/stripre-[a-z]+"]}},
+    "behindall": {"replacePathRegex": {"regex": "^(.*)$", "replacement": "/new$1"}},
+    "stripbase": {"stripPrefix": {"prefixes": ["/"]}},
     "texts": {"replacePathRegex": {"regex": "^/texts/(.*)", "replacement": '/a b"<é>\t#?%41$1'}},
     "digits": {"replacePathRegex": {"regex": "^/digits/(.*)", "replacement": "/100%/$1"}},
     "nowhere": {"redirectRegex": {"regex": "^http://(.*)/nowhere/to=(.*)", "replacement": "$2"}},
@@ -414,6 +427,20 @@ REQUESTS = {
     "coded rule": CHUNKED.replace(b" / ", b" /up ") + b"0\r\n\r\n",
     "lines": get("/lines/"),
     "defaults": get("/defaults/"),
+    **{
+        f"{by}, then {then}: {rest}": get(f"/{by}-{then}{rest}")
+        for by in ("strip", "stripre")
+        for then in ("add", "addslash", "replace", "behindall", "stripbase", "tls")
+        for rest in ("", "/", "/x", "?a=b")
+    },
+    **{
+        f"no preflight, {name}: {lines}": get(f"/{name}/", "a", *lines, method="OPTIONS")
+        for name in ("methods", "cors", "anyorigin")
+        for lines in (
+            ("Origin: https://a.test", "Access-Control-Request-Method:"),
+            ("Origin:", "Access-Control-Request-Method: PUT"),
+        )
+    },
     "strip slash": get("/api/z/a"),
     "strip bare": get("/api/y/a"),
     "plain": get("/"),
