@@ -10,6 +10,7 @@ from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport span_bytes, span_of
 from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Context, Middleware, Pending, Reply
+from lbcore.middleware.redirect cimport came_encrypted
 
 from lbcore.config.units import status_ranges
 from lbcore.http.path import normalise
@@ -86,7 +87,7 @@ cdef class Errors(Middleware):
         cdef Request page = Request()
         cdef bytes path, query
         cdef Py_ssize_t i
-        url = b"http%s://%s%s" % (b"s" if request.head.encrypted else b"", span_bytes(request.present_host()),
+        url = b"http%s://%s%s" % (b"s" if came_encrypted(request) else b"", span_bytes(request.present_host()),
                                  span_bytes(request.head.path))
         if request.head.has_query:
             url += b"?" + span_bytes(request.head.query)

@@ -78,6 +78,26 @@ def test_of_what_is_said_about_a_client_the_page_gets_what_is_listed() -> None:
                 assert everything & set(page.requests[0][1]) == kept
 
 
+@pytest.mark.parametrize("said", ["https", "HTTPS", "wss", "ws", "http", "", "x"])
+def test_the_url_has_the_scheme_by_which_the_client_has_come(said: str) -> None:
+    """To a trusted proxy in front, or as another middleware says."""
+    asked = GET.replace(b"\r\n\r\n", b"\r\nX-Forwarded-Proto: %s\r\n\r\n" % said.encode())
+    told = "https" if said.lower() in ("https", "wss") else "http"
+    for trusted, set_here in ((False, False), (True, False), (False, True)):
+        with recorders("a", "page") as (a, page):
+            config = paged(page.url, a.url, query="/?{url}")
+            if set_here:
+                config["http"]["middlewares"]["says"] = {
+                    "headers": {"customRequestHeaders": {"X-Forwarded-Proto": said}}
+                }
+                config["http"]["routers"]["all"]["middlewares"] = ["says", "pages"]
+            with edge(config, forwardedHeaders={"insecure": trusted}) as lb:
+                fails(a)
+                lb.ask(asked)
+                scheme = told if trusted or set_here else "http"
+                assert page.requests[0][0] == f"GET /?{scheme}%3A%2F%2Fshop.test%2Fx HTTP/1.1"
+
+
 def test_spaces_of_a_query_are_encoded() -> None:
     with recorders("a", "page") as (a, page), edge(paged(page.url, a.url, query="/not here?a=b c&u={url}#x y")) as lb:
         fails(a)
