@@ -209,10 +209,10 @@ cdef class BasicAuth(Middleware):
 
     cdef int admit(self, Request request, bytes user) except -1:
         request.user = user
-        if self.remove_header:
-            request.drop(b"authorization", 13)
         if self.header is not None:
             self.header.put(request, user)
+        if self.remove_header:
+            request.drop(b"authorization", 13)
         return PASS
 
     cdef int challenged(self, Response answer) except -1:

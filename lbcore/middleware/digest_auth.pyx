@@ -101,10 +101,10 @@ cdef class DigestAuth(Middleware):
             return self.ask(answer, b"")
         if not self.is_fresh(given[b"nonce"], given[b"nc"]):
             return self.ask(answer, STALE)
-        if self.remove_header:
-            request.drop(b"authorization", 13)
         if self.header is not None:
             self.header.put(request, user)
+        if self.remove_header:
+            request.drop(b"authorization", 13)
         return PASS
 
     cdef bint is_right(self, Request request, bytes user, dict given) except *:

@@ -53,6 +53,9 @@ MIDDLEWARES: dict[str, Any] = {
     "named": {
         "basicAuth": {"users": [f"ann:{HASHES['sha1']}"], "headerField": "X-User", "removeHeader": True, "realm": "a b"}
     },
+    "twice-named": {
+        "basicAuth": {"users": [f"ann:{HASHES['sha1']}"], "headerField": "Authorization", "removeHeader": True}
+    },
     "digest": {"digestAuth": {"users": [line_of("ann", "secret")], "headerField": "X-User", "removeHeader": True}},
     "none-at-once": {"inFlightReq": {"amount": 0}},
     "some-at-once": {"inFlightReq": {"amount": 2, "sourceCriterion": {"requestHeaderName": "X-Key"}}},
@@ -244,7 +247,7 @@ CREDENTIALS = {
 }
 
 
-@pytest.mark.parametrize("name", ["users", "named"])
+@pytest.mark.parametrize("name", ["users", "named", "twice-named"])
 @pytest.mark.parametrize("case", CREDENTIALS)
 def test_same_users_pass(both: Twins, name: str, case: str) -> None:
     lines = [f"Authorization: Basic {base64.b64encode(text.encode()).decode()}" for text in CREDENTIALS[case]]
