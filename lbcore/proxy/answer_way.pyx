@@ -148,7 +148,10 @@ cdef class AnswerWay(Attempting):
         cdef char* digits = response.alloc(20)
         response.minor_version = 1
         response.reason = span_of(NULL, 0)
-        if response.status != 204 and response.status != 304:      # the first has none, and that of the second is the server's
+        if response.status == 204 or response.status == 304:
+            # Neither has a body: clients would take it for the next answer. Nor is there a length: that of a 304 is the server's.
+            response.text = span_of(NULL, 0)
+        else:
             response.append(span_of(b"Content-Length", 14), span_of(digits, put_decimal(digits, response.text.len) - digits))
         response.framing.length = response.text.len
         if self.request.is_head:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.http2 import Http2Client
 from tests.support.instance import eventually
 from tests.support.ports import free_port
 from tests.support.wire import TIMEOUT_S, Peer, Script, Server, answer_all, config_for, deaf, edge, serving
@@ -167,6 +168,51 @@ def test_status_without_body_has_none(status: int) -> None:
         for _ in range(2):
             client.send(GET)
             assert client.head()[0].split()[1] == str(status)
+
+
+def without_body(status: int) -> dict[str, dict[str, Any]]:
+    """Middlewares that answer with that status, and have a text."""
+    return {
+        "errors": {"errors": {"service": "all", "status": ["404"], "statusRewrites": {"404": status}}},
+        "errors, its own": {"errors": {"service": "all", "status": [str(status)]}},
+        "circuitBreaker": {"circuitBreaker": {"expression": "NetworkErrorRatio() == 0", "responseCode": status}},
+        "ipAllowList": {"ipAllowList": {"sourceRange": ["192.0.2.1"], "rejectStatusCode": status}},
+    }
+
+
+@pytest.mark.parametrize("status", [204, 304])
+@pytest.mark.parametrize("name", without_body(204))
+@pytest.mark.parametrize("is_http2", [False, True])
+def test_nor_has_it_one_where_a_middleware_answers(name: str, status: int, is_http2: bool) -> None:
+    """Clients would take it for their next answer."""
+    answer = b"HTTP/1.1 404 X\r\nContent-Length: 4\r\n\r\npage"
+    if name == "errors, its own":  # of the first request; the page is another answer
+        answer = b"HTTP/1.1 %d X\r\nX-Page: 1\r\n\r\n" % status
+
+    def script(peer: Peer) -> None:
+        with contextlib.suppress(EOFError, ConnectionError):
+            while True:
+                is_page = peer.message()[0] == "GET / HTTP/1.1"
+                peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npage" if is_page else answer)
+
+    with serving(script) as server:
+        dynamic = config_for(server.url)
+        dynamic["http"]["middlewares"] = {"answers": without_body(status)[name]}
+        dynamic["http"]["routers"]["all"]["middlewares"] = ["answers"]
+        with edge(dynamic) as lb:
+            if name == "circuitBreaker":
+                eventually(lambda: lb.ask(GET)[0].split()[1] == str(status), "it is open")
+            if is_http2:
+                with contextlib.closing(Http2Client(lb.client().sock)) as two:
+                    for _ in range(2):
+                        found = two.ask("GET", "/x")
+                        assert (found.status, found.body) == (status, b"")
+                return
+            client = lb.client()
+            client.send(GET * 2 + GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+            heads = [head.split(b"\r\n") for head in client.to_the_end().split(b"\r\n\r\n")]
+            assert [head[0].split(b" ", 2)[:2] for head in heads] == [[b"HTTP/1.1", b"%d" % status]] * 3 + [[b""]]
+            assert not [line for head in heads for line in head if line.lower().startswith(b"content-length")]
 
 
 def test_head_keeps_the_length_and_has_no_body() -> None:
