@@ -89,7 +89,7 @@ cdef class Errors(Middleware):
         cdef Py_ssize_t i
         url = b"http%s://%s%s" % (b"s" if came_encrypted(request) else b"", span_bytes(request.present_host()),
                                  span_bytes(request.head.path))
-        if request.head.has_query:
+        if request.head.query.len:
             url += b"?" + span_bytes(request.head.query)
         path, query = self.request_line(url, self.rewritten(status), status)
         page.copy(request)

@@ -191,7 +191,7 @@ def test_codings(pair: dict[str, int], middleware: str, name: str, accept: str |
 @pytest.mark.parametrize("name", ["errors", "rewrites", "errorstext", "errorsdown", "errorsbare"])
 @pytest.mark.parametrize("status", ["200", "404", "499", "500", "502", "503", "599"])
 def test_pages(pair: dict[str, int], name: str, status: str) -> None:
-    for query in ("", "?a=b%20c&d=%C3%A9"):
+    for query in ("", "?", "?a=b%20c&d=%C3%A9"):
         same(pair, f"/{name}/x%20y/{status}{query}")
     same(pair, f"/{name}/{status}", "Content-Length: 3", method="POST", body=b"abc")
     same(pair, f"/{name}/{status}", method="HEAD")
