@@ -25,6 +25,7 @@ from lbcore.api import catalogue, view
 from lbcore.api.console import Console, asker_of
 from lbcore.api.live import Live
 from lbcore.api.pages import Pages, SameOrigin
+from lbcore.api.processes import ProcessCollector
 from lbcore.api.prometheus import RequestCollector
 from lbcore.api.runtime import Runtime
 from lbcore.api.shape import View
@@ -218,6 +219,7 @@ class _Api:
         registry = CollectorRegistry()
         settings = runtime.static.metrics.prometheus if runtime.static.metrics is not None else None
         registry.register(RequestCollector(runtime, settings or Prometheus()))
+        registry.register(ProcessCollector(runtime))
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     @_aside

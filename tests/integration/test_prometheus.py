@@ -114,6 +114,23 @@ def test_requests_are_read(prometheus: Prometheus) -> None:
     eventually(lambda: [each["value"][1] for each in prometheus.query(expression)] == ["3"], "three requests")
 
 
+def test_what_each_process_uses_is_read(prometheus: Prometheus) -> None:
+    processes = {"supervisor", *(f"worker {index}" for index in range(len(prometheus.instance.workers)))}
+    assert len(processes) > 1
+    for expression in (
+        "process_open_fds > 3 and process_open_fds < process_max_fds",
+        "process_resident_memory_bytes > 1e6 and process_resident_memory_bytes < process_virtual_memory_bytes",
+        "process_cpu_seconds_total > 0",
+        "time() - process_start_time_seconds < 3600 > -10",
+    ):
+
+        def named(expression: str = expression) -> bool:
+            found = prometheus.query(f'({expression}) and on(job) up{{job="lbcore"}}')
+            return processes <= {each["metric"].get("process") for each in found}
+
+        eventually(named, expression)
+
+
 def test_shipped_alerts_are_evaluated(prometheus: Prometheus) -> None:
     expected = {"LbcoreServiceIsDown", "LbcoreServerIsDown", "LbcoreObjectsAreBroken"}
     eventually(lambda: expected <= prometheus.alerts(), "alerts")
