@@ -391,9 +391,12 @@ cdef class AnswerWay(Attempting):
         cdef bint refused = self.stream.was_refused()
         cdef int status = 502
         attempt.error = error
-        if refused and self.rivals is None and not self.way_back.begun and not attempt.again \
-                and self.follow(OUTCOME_REFUSED, status):
-            return 0
+        if refused and self.rivals is None and not self.way_back.begun:
+            self.refusals += 1
+            if self.refusals > 1:              # what follows is a new choice
+                self.leave_server()
+            if self.follow(OUTCOME_REFUSED, status):
+                return 0
         if reused and not heard and self.rivals is None and not self.way_back.begun \
                 and (error == ERROR_EOF or error == ERROR_RESET) and self.follow(OUTCOME_STALE, status):
             return 0
@@ -419,7 +422,7 @@ cdef class AnswerWay(Attempting):
             status = 500
         self.error = -1
         if not self.way_back.begun \
-                and self.follow(OUTCOME_REFUSED if refused else OUTCOME_BAD if connected else OUTCOME_UNREACHED, status):
+                and self.follow(OUTCOME_BAD if connected else OUTCOME_UNREACHED, status):
             return 0
         self.error = error
         return self.answer(status, <bytes>FAILURES[status], False)

@@ -39,8 +39,8 @@ cdef int next_attempt(Attempt attempt, int outcome, int status, bint repeatable,
     """
     if outcome == OUTCOME_STALE and repeatable and not attempt.again:
         return NEXT_SAME
-    if outcome == OUTCOME_REFUSED and repeatable:
-        return NEXT_OTHER if attempt.again else NEXT_SAME
+    if outcome == OUTCOME_REFUSED and repeatable and not attempt.again:
+        return NEXT_SAME
     if outcome == OUTCOME_UNREACHED and (tries is None or (tries.goes_on and made < tries.most)):
         return NEXT_OTHER
     if tries is not None and repeatable and made < tries.most and tries.drops(status, made):

@@ -29,6 +29,7 @@ cdef class Attempting(RequestWay):
     cdef list attempts                 # Attempts before it, the first one first; None = none
     cdef int retries                   # attempts after the first one, without those at fallbacks
     cdef int tried                     # attempts that `tries` counts
+    cdef int refusals                  # times that a server has refused the request unseen
     cdef bint is_retry                 # the attempt that comes next is one of these
     cdef uint64_t tries_until_ns       # no other one begins later, by the dialer's clock; 0 = any time
 
@@ -41,10 +42,11 @@ cdef class Attempting(RequestWay):
     cdef int line_up(self) except -1
     cdef int overloaded(self) except -1
     cdef int ask_server(self) except -1
-    cdef int dispatch(self, bint again) except -1
+    cdef int dispatch(self, bint again, bint anew) except -1
     cdef bint follow(self, int outcome, int status) except *
     cdef Tries tries_left(self)
     cdef bint retry(self, bint anew) except *
+    cdef bint ask_later(self) except *
     cdef bint is_late(self) noexcept
     cdef bint begins_anew(self) noexcept
     cdef bint afford(self) noexcept
@@ -54,7 +56,7 @@ cdef class Attempting(RequestWay):
     cdef int take_up(self, Attempt attempt) except -1
     cdef int go_on_with_rival(self) except -1
     cdef int end_rivals(self) except -1
-    cdef int ask_same(self) except -1
+    cdef int ask_same(self, bint anew) except -1
     cdef bint ask_other(self) except *
     cdef int fall_back(self, int status) except -1
     cdef int ask_again(self, Service service) except -1

@@ -8,8 +8,8 @@ from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.middleware.base cimport Pending, Tries
 from lbcore.proxy.attempt cimport (
-    NEXT_FALLBACK, NEXT_NONE, NEXT_OTHER, NEXT_RETRY, NEXT_SAME, OUTCOME_BAD, OUTCOME_STALE, OUTCOME_UNREACHED, Attempt,
-    next_attempt,
+    NEXT_FALLBACK, NEXT_NONE, NEXT_OTHER, NEXT_RETRY, NEXT_SAME, OUTCOME_BAD, OUTCOME_REFUSED, OUTCOME_STALE, OUTCOME_UNREACHED,
+    Attempt, next_attempt,
 )
 from lbcore.routing.balancer cimport LoadBalancer
 from lbcore.routing.decision cimport Decision, FailoverStep
@@ -21,12 +21,15 @@ from lbcore.selection.clock cimport monotonic_ns
 from lbcore.state.layout cimport ERROR_NO_SERVER
 from lbcore.proxy.exchange cimport ServerStream
 from lbcore.proxy.request_way cimport (
-    BodySource, RequestWay, SOURCE_NONE, SOURCE_REWOUND, SOURCE_REWOUND_AT_SERVICE,
+    BodySource, RequestWay, SOURCE_NONE, SOURCE_REFUSED, SOURCE_REWOUND, SOURCE_REWOUND_AT_SERVICE,
 )
 from lbcore.proxy.tracing cimport trace_attempt
 
 cdef enum:
     LONGEST_PAUSE_MS = 60000   # between two attempts
+    FIRST_PAUSE_MS = 5         # after a server has refused a request unseen for the second time; the next ones are longer, each ...
+    PAUSE_FACTOR = 4           # ... by this factor
+    MOST_REFUSALS = 6          # of one request
 
 
 @cython.final
@@ -131,11 +134,11 @@ cdef class Attempting(RequestWay):
         self.phase = PHASE_SERVER
         if (self.decision.mirrors is None and self.decision.failover is None and self.recording is None and self.tries is None) \
                 or self.start_recording():
-            return self.dispatch(False)
+            return self.dispatch(False, False)
         return 0
 
-    cdef int dispatch(self, bint again) except -1:
-        """Send the request to the server chosen, over a connection that is idle; `again`: over a new one, in the same place."""
+    cdef int dispatch(self, bint again, bint anew) except -1:
+        """Send the request to the server chosen. `again`: in the place of the attempt before. `anew`: over a new connection."""
         cdef Attempt attempt = self.attempt
         if again:
             attempt.server.stats.requests += 1
@@ -148,14 +151,16 @@ cdef class Attempting(RequestWay):
             trace_attempt(self)
         if attempt.balancer.times or self.entry_point.observer is not None or attempt.asked != NULL:
             attempt.sent_ns = monotonic_ns()
-        return self.dialer.connect(self, again)
+        return self.dialer.connect(self, anew)
 
     cdef bint follow(self, int outcome, int status) except *:
         """Make the attempt that may follow a failed one. False: none does, and `status` is the answer."""
         cdef BodySource source = self.body_source()
         cdef bint repeatable = self.request.is_idempotent() if outcome == OUTCOME_STALE else source != SOURCE_NONE
-        cdef bint unreached = outcome == OUTCOME_UNREACHED, affords = True
+        cdef bint unreached = outcome == OUTCOME_UNREACHED, affords = True, refused
         cdef int step
+        if self.refused is not None and source != SOURCE_REFUSED:
+            self.refused = None                # it comes from elsewhere, from its beginning
         if unreached:
             if self.is_late():
                 outcome = OUTCOME_BAD
@@ -164,10 +169,14 @@ cdef class Attempting(RequestWay):
                 self.begin_anew()
             elif source == SOURCE_REWOUND_AT_SERVICE:
                 outcome = OUTCOME_BAD      # neither the same server nor another one behind the same gates
-        step = next_attempt(self.attempt, outcome, status, repeatable, self.decision,
-                            self.tries if outcome == OUTCOME_UNREACHED else self.tries_left(), self.tried)
+        refused = outcome == OUTCOME_REFUSED and repeatable and self.refusals > 1
+        if refused and self.refusals < MOST_REFUSALS:
+            return self.ask_later()
+        step = NEXT_OTHER if refused else next_attempt(
+            self.attempt, outcome, status, repeatable, self.decision,
+            self.tries if outcome == OUTCOME_UNREACHED else self.tries_left(), self.tried)
         if step == NEXT_SAME:
-            self.ask_same()
+            self.ask_same(outcome == OUTCOME_STALE)
             return True
         if step == NEXT_OTHER:
             affords = not unreached or self.afford()
@@ -255,6 +264,26 @@ cdef class Attempting(RequestWay):
             self.internal_error(error, serial)
         return True
 
+    cdef bint ask_later(self) except *:
+        """Ask the service once more after a pause, because the server goes on refusing the request unseen. It is not excluded: that
+        is no failure, and it may be the only one. No server is at work for the request."""
+        cdef Pause pause = Pause.__new__(Pause)
+        cdef int64_t pause_ms = FIRST_PAUSE_MS
+        cdef uint64_t serial = self.serial
+        for _ in range(2, self.refusals):
+            pause_ms *= PAUSE_FACTOR
+        self.leave_gates()
+        self.decision.choose_anew()
+        self.retries += 1
+        self.is_retry = True
+        self.prepare_again(self.service)
+        try:
+            self.wait(pause, pause_ms)
+            self.waiting = True
+        except Exception as error:
+            self.internal_error(error, serial)
+        return True
+
     cdef bint hedge(self) except *:
         """Begin one more attempt beside those under way: the first answer is the client's, and ends the others. At another
         server, behind the same gates, for a request without a body. False: this cannot be, and nothing was done."""
@@ -279,7 +308,7 @@ cdef class Attempting(RequestWay):
         self.attempt_at(server)
         self.retries += 1
         server.stats.retries += 1
-        self.dispatch(False)
+        self.dispatch(False, False)
         return True
 
     cdef int set_aside(self, list cookies) except -1:
@@ -353,8 +382,9 @@ cdef class Attempting(RequestWay):
             stream.abort()
         return 0
 
-    cdef int ask_same(self) except -1:
-        """The connection was dead before the request was sent: over a new one, in its place at the server."""
+    cdef int ask_same(self, bint anew) except -1:
+        """The server has not seen the request, or has not looked at it: once more, in its place there. `anew`: over a new connection,
+        because the one that was idle was dead."""
         cdef Attempt before = self.attempt
         self.keep_attempt()
         self.attempt.server = before.server
@@ -365,7 +395,7 @@ cdef class Attempting(RequestWay):
         before.server.stats.retries += 1
         self.stream = None
         self.request_sink = None
-        return self.dispatch(True)
+        return self.dispatch(True, anew)
 
     cdef bint ask_other(self) except *:
         """No connection to the server could be made: choose another one. False: there is none."""

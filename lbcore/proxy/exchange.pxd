@@ -98,6 +98,7 @@ cdef class Exchange(Context):
     cdef int refuse(self, int status, int error) except -1
     cdef int request_end(self, Message trailers) except -1
     cdef int body_refused(self, int status) except -1
+    cdef void keep_refused(self, bytes body) noexcept
     cdef int server_ready(self) except -1
     cdef int response_head(self) except -1
     cdef int interim_head(self) except -1

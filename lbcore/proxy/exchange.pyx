@@ -238,6 +238,10 @@ cdef class Exchange(Context):
         """A filter does not let the request's body pass."""
         raise NotImplementedError
 
+    cdef void keep_refused(self, bytes body) noexcept:
+        """The stream was refused, and gives back all that it was given of the request's body. `server_failed` follows."""
+        pass
+
     cdef int server_ready(self) except -1:
         """The server's end takes more of the request's body: first what filters have kept back, or recorded."""
         raise NotImplementedError

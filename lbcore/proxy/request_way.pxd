@@ -14,6 +14,7 @@ from lbcore.proxy.exchange cimport Exchange
 cdef enum BodySource:
     SOURCE_NONE                        # nowhere: some of it was sent, and nobody has kept that
     SOURCE_CLIENT                      # the client, which still has all of it; or there is no body
+    SOURCE_REFUSED                     # `refused`, from which it goes on, behind the same filters
     SOURCE_RECORDING                   # `recording`, for `replay`
     SOURCE_FILTER                      # the last filter, which keeps all of it
     SOURCE_REWOUND                     # the client of a request of lbcore's own, which begins it anew
@@ -32,6 +33,7 @@ cdef class RequestWay(Exchange):
     cdef list copies                   # Copy, that wait for the end of the body; None = none
     cdef bint body_ended               # the client's body has come to its end
     cdef bint takes_body               # the body is to come when the exchange begins to wait
+    cdef bytes refused                 # what a server was sent of the body, and did not look at; None = nothing
     cdef bint body_lost                # what had all of the body has left with the middlewares of a service
     cdef Tries tries                   # what the route prescribes for further attempts; None = nothing
 
@@ -46,6 +48,8 @@ cdef class RequestWay(Exchange):
     cdef int64_t repeatable_bytes(self, int64_t most) noexcept
     cdef BodySource body_source(self) noexcept
     cdef bint is_to_record(self, BodySource source) noexcept
+    cdef void lose_refused(self) noexcept
+    cdef int send_refused(self) except -1
     cdef bint keeps_body(self) noexcept
     cdef Py_ssize_t gates_to_stay(self) noexcept
     cdef int leave_gates(self) except -1

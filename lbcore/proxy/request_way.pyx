@@ -7,6 +7,7 @@ from libc.stdint cimport int64_t, uint64_t
 from lbcore.http.framing cimport BODY_NONE
 from lbcore.http.message cimport Message
 from lbcore.http.request cimport Request
+from lbcore.http.span cimport span_of
 from lbcore.proxy.copies cimport Copy, make_copy
 from lbcore.proxy.recording cimport Recording, Replay
 from lbcore.http.sink cimport Filter, Sink
@@ -35,6 +36,8 @@ cdef class RequestWay(Exchange):
 
     cdef int add_request_filter(self, Filter filter) except -1:
         filter.step = self.step
+        if self.refused is not None:
+            self.lose_refused()                # the filter would have to see it
         filter.connect(None)                   # a filter in front may have bytes to give before the stream is there
         if self.request_tail is None:
             self.request_filters = filter
@@ -67,6 +70,23 @@ cdef class RequestWay(Exchange):
             return self.body_refused(status)
         return 0 if ended else self.client.want_body()
 
+    cdef void keep_refused(self, bytes body) noexcept:
+        self.refused = body
+
+    cdef void lose_refused(self) noexcept:
+        """What was sent of the body has no meaning behind other filters."""
+        self.refused = None
+        self.body_lost = True
+
+    cdef int send_refused(self) except -1:
+        """Send what a server did not look at to another one, or to this one once more."""
+        cdef bytes body = self.refused
+        self.refused = None
+        self.stream.put(span_of(body, len(body)))
+        if self.body_ended:
+            self.stream.end(self.request.trailers_to_forward())
+        return self.stream.flush()
+
     cdef MemoryBudget budget(self):
         return self.entry_point.budget
 
@@ -95,6 +115,8 @@ cdef class RequestWay(Exchange):
             return SOURCE_RECORDING
         if self.keeps_body():
             return SOURCE_FILTER
+        if self.refused is not None:
+            return SOURCE_REFUSED
         if not self.is_subrequest:
             return SOURCE_NONE
         return SOURCE_REWOUND if self.request_filters is None else SOURCE_REWOUND_AT_SERVICE
@@ -139,6 +161,8 @@ cdef class RequestWay(Exchange):
             else:
                 lost = lost or filter.complete
                 filter.connect(None)
+                if self.refused is not None:
+                    self.lose_refused()        # as the filter has made it
             is_first = False
         if lost and not recorded:
             if self.is_subrequest and not kept:
@@ -314,7 +338,7 @@ cdef class RequestWay(Exchange):
                 self.send_copy(copy, None)
                 continue
             if self.recording is None:
-                if self.body_source() == SOURCE_NONE:
+                if self.body_source() == SOURCE_NONE or self.refused is not None:
                     copy.shed()
                     continue
                 self.add_recording()
@@ -393,6 +417,10 @@ cdef class RequestWay(Exchange):
         cdef int status
         if self.request_filters is None and self.request.framing.body == BODY_NONE:
             return 0                           # there is none
+        if self.refused is not None:
+            self.send_refused()
+            if self.body_ended or self.stream is None or self.stream.blocked:
+                return 0
         if self.request_filters is not None:
             status = self.request_sink.drained()
             if status:

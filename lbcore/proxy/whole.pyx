@@ -261,7 +261,7 @@ cdef Exchange exchange_take(EntryPoint entry_point, ClientStream client, Dialer 
     exchange.held_heads = 0
     exchange.takes_body = exchange.body_lost = False
     exchange.error = -1
-    exchange.retries = 0
+    exchange.retries = exchange.refusals = 0
     exchange.is_retry = False                  # the former one may have ended in the pause before it
     exchange.phase = PHASE_ROUTE
     exchange.passed = 0
@@ -296,6 +296,7 @@ cdef void exchange_give(Exchange given) noexcept:
         exchange.request_filters = None
     exchange.route = None
     exchange.service = None
+    exchange.refused = None
     if exchange.recording is not None or exchange.replay is not None or exchange.copies is not None:
         exchange.recording = None
         exchange.replay = None

@@ -19,7 +19,7 @@ cdef class Server(Member):
     cdef readonly object target        # tls.connector.Target for TLS; None = no TLS
     cdef readonly bint offers_http2    # whether ALPN offers HTTP/2 to it, beside HTTP/1.1
     cdef readonly bint is_http2        # whether it gets HTTP/2 without TLS (h2c)
-    cdef int multiplexes               # streams that its latest connection can carry at a time; 0 = one; set by transport
+    cdef int multiplexes               # streams that its next connection is expected to carry; 0 = one; set by transport
     cdef bint binds                    # it has authenticated connections (NTLM, Negotiate); set by transport
     cdef object dialling               # ExchangeDial that others may join; None = none; likewise
     cdef object encryption             # the same to `transport`, which sets and reads it alone

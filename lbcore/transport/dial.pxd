@@ -23,6 +23,7 @@ cdef class Dial(SocketOwner):
     cdef Py_ssize_t tried              # addresses tried so far
     cdef int64_t until_ms              # the deadline of name and connect, by the reactor's clock; 0 = no deadline
     cdef int step                      # DialStep
+    cdef bint refused                  # the server has ended the connection properly, before it took a request
     cdef bytes header                  # sent to the server before anything else, unencrypted; None = there is none
     cdef bytes question                # sent next; the server has to answer with `consent`, one byte; None = there is none
     cdef bytes consent
@@ -30,6 +31,7 @@ cdef class Dial(SocketOwner):
 
     cdef int established(self, OwnedSocket socket) except -1
     cdef int failed(self, int error) except -1
+    cdef int offered(self, SocketOwner connection) except -1
     cdef int dial(self, Reactor reactor, object resolver, int64_t timeout_ms) except -1
     cdef int abort(self) noexcept
     cdef int connect(self, tuple addresses) except -1

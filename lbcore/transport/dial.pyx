@@ -39,6 +39,10 @@ cdef class Dial(SocketOwner):
         """The connection could not be established, for an ErrorKind. The server has seen at most a header and a handshake."""
         return 0
 
+    cdef int offered(self, SocketOwner connection) except -1:
+        """A ServerConnection can open streams: the one that this dial has led to, or another one to the same server."""
+        return 0
+
     # Steps
 
     cdef int dial(self, Reactor reactor, object resolver, int64_t timeout_ms) except -1:

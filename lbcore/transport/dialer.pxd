@@ -4,6 +4,7 @@ from lbcore.middleware.base cimport Pending
 from lbcore.proxy.exchange cimport Dialer, Exchange, ServerStream
 from lbcore.transport.dial cimport Dial
 from lbcore.transport.reactor cimport Reactor, Timed
+from lbcore.transport.server_connection cimport ServerConnection
 
 
 cdef class WaitDeadline(Timed):
@@ -13,10 +14,12 @@ cdef class WaitDeadline(Timed):
 
 cdef class DialStream(ServerStream):
     cdef ExchangeDial dial     # None after its end
+    cdef bint refused          # as in Dial
 
 
 cdef class ExchangeDial(Dial):
     cdef SocketDialer dialer
+    cdef ServerConnection connection   # that is established, and can open no stream so far; None: there is none
     cdef list waiting          # DialStreams, which refer back; both references end when the exchange gets its stream, or none
 
     cdef int join(self, DialStream stream) except -1

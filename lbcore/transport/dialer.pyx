@@ -16,7 +16,7 @@ from lbcore.routing.queue cimport WaitQueue
 from lbcore.routing.server cimport Server
 from lbcore.routing.service cimport Service
 from lbcore.transport.ask_stream cimport ask_service
-from lbcore.transport.dial cimport Dial
+from lbcore.transport.dial cimport DIAL_OVER, Dial
 from lbcore.transport.encryption cimport EncryptedTransport
 from lbcore.transport.http1_server cimport http1_to
 from lbcore.transport.http2_client cimport http2_is_available
@@ -25,13 +25,13 @@ from lbcore.transport.mirror_stream cimport MirrorStream
 from lbcore.transport.pool cimport Pool
 from lbcore.transport.reactor cimport Reactor, Timed
 from lbcore.transport.server_connection cimport ServerConnection
-from lbcore.transport.socket cimport OwnedSocket
+from lbcore.transport.socket cimport OwnedSocket, SocketOwner
 from lbcore.transport.timers cimport timer_clear
 
 from lbcore.transport.resolver import Resolver
 
 cdef enum:
-    MOST_WAITING = 100         # for one connection: as many streams as one may open before the server has said how many
+    MOST_WAITING = 100         # for one connection, before the server has said how many streams it allows
     KEPT_DEADLINES = 256       # of waits that are over, kept for reuse
     SHORT_MS = 500             # waits below that are exact to 1 ms: the wheel of timers has coarser ticks
 
@@ -75,6 +75,9 @@ cdef class DialStream(ServerStream):
     cdef bint was_connected(self) noexcept:
         return False
 
+    cdef bint was_refused(self) noexcept:
+        return self.refused
+
     cdef int abort(self) except -1:
         cdef ExchangeDial dial = self.dial
         self.dial = None
@@ -88,24 +91,52 @@ cdef class ExchangeDial(Dial):
 
     cdef int established(self, OwnedSocket socket) except -1:
         cdef ServerConnection connection = connection_to(self.server, socket)
-        cdef list waiting = self.end()
-        cdef bint first = True
-        for item in waiting:
-            if first or connection.available:
-                open_stream((<DialStream>item), connection)
-            else:
-                # It is another protocol than the last time.
-                dial_again(<DialStream>item, self.dialer)
-            first = False
+        if connection.available:
+            self.offered(connection)
+        else:
+            self.connection = connection
+            if self.server.dialling is None:
+                self.server.dialling = self
+            connection.await_streams(self, (<DialStream>self.waiting[0]).exchange.attempt.balancer.policy)
         return connection.go_on()
+
+    cdef int offered(self, SocketOwner opened) except -1:
+        """Give those that wait the connection's streams. When its own one is there, this is the end: the others ask anew."""
+        cdef ServerConnection connection = <ServerConnection>opened
+        cdef ServerConnection own = self.connection
+        cdef list served, others = []
+        if self.step != DIAL_OVER:
+            return 0                           # its own connection will soon be there
+        served = self.waiting[:connection.available]
+        del self.waiting[:connection.available]
+        if own is None or own is connection or not self.waiting:
+            self.connection = None
+            others = self.end()
+            if own is not None:
+                own.dial = None
+                if own is not connection:
+                    own.close()
+        for item in served:
+            (<DialStream>item).dial = None
+        for item in served:
+            if (<DialStream>item).exchange is not None:    # else it has ended meanwhile
+                open_stream(<DialStream>item, connection)
+        for item in others:
+            if (<DialStream>item).exchange is not None:
+                ask_anew(<DialStream>item, self.dialer)
+        return 0
 
     cdef int failed(self, int error) except -1:
         cdef Exchange exchange
         cdef uint64_t serial
+        self.connection = None
         for item in self.end():
             exchange = (<DialStream>item).exchange
+            if exchange is None:
+                continue                       # it has ended meanwhile
             exchange.heed(<DialStream>item)
             (<DialStream>item).exchange = None
+            (<DialStream>item).refused = self.refused
             serial = exchange.serial
             try:
                 exchange.server_failed(error, False)
@@ -121,10 +152,14 @@ cdef class ExchangeDial(Dial):
 
     cdef int leave(self, DialStream stream) except -1:
         """An exchange does not wait any more; without any the connection is not made."""
+        cdef ServerConnection connection = self.connection
         self.waiting.remove(stream)
         if not self.waiting:
             self.end()
             self.abort()
+            if connection is not None:
+                self.connection = connection.dial = None
+                connection.close()
         return 0
 
     cdef list end(self):
@@ -147,6 +182,8 @@ cdef int open_stream(DialStream waiting, ServerConnection connection) except -1:
     waiting.exchange = None
     try:
         stream = connection.open_stream()
+        if connection.available == 0 and connection.pool is not None:
+            (<Pool>connection.pool).remove(connection)
         exchange.attach(stream)
         stream.start(exchange)
         if not stream.blocked:
@@ -156,14 +193,14 @@ cdef int open_stream(DialStream waiting, ServerConnection connection) except -1:
     return 0
 
 
-cdef int dial_again(DialStream waiting, SocketDialer dialer) except -1:
-    """Have an exchange wait for a connection of its own."""
+cdef int ask_anew(DialStream waiting, SocketDialer dialer) except -1:
+    """Have an exchange, for which a connection has no stream, use another one."""
     cdef Exchange exchange = waiting.exchange
     cdef uint64_t serial = exchange.serial
     exchange.heed(waiting)
     waiting.exchange = None
     try:
-        dialer.dial(exchange)
+        dialer.connect(exchange, False)
     except Exception as error:
         exchange.internal_error(error, serial)
     return 0

@@ -12,6 +12,8 @@ cdef enum:
     SESSION_WINDOW = 1048576   # the same for all streams of a session together
     FLOW_BYTES = 65536         # unsent output of a flow that stops its source ...
     BUFFERED_BYTES = 524288    # ... and of all flows of a session, above which one piece of each is enough
+    KEPT_BYTES = 65536         # that were sent of a flow, and are kept in case that the server has not looked at them ...
+    KEPT_IN_ALL = 4194304      # ... and of all flows of a session
     DEFAULT_URGENCY = 3        # RFC 9218 section 4.1
     CREDIT = 1000              # largest credit, see `charge`
     FRAME_CREDIT = 4           # for a frame of ours, which the peer answers with frames of its own
@@ -47,7 +49,7 @@ cdef struct BlockQueue:
     Py_ssize_t waiting         # bytes that were put, and not given to the library
     Block* given               # the block up to whose byte `given_end` the library refers to the bytes; NULL = to none
     Py_ssize_t given_end
-    Py_ssize_t unacknowledged  # bytes that were given, and not dropped
+    Py_ssize_t unacknowledged  # bytes that were given, and not dropped: see `keeps` of the flow, and HTTP/3
 
 cdef struct Flow:              # one stream of a session, embedded in the stream object of the session's side
     int64_t id
@@ -67,6 +69,7 @@ cdef struct Flow:              # one stream of a session, embedded in the stream
     bint put_ended             # `output` is complete
     bint eof                   # the end of our side was given to the library
     bint deferred              # the library waits to be resumed when there is more output
+    bint keeps                 # bytes that were sent, and trailers, stay in `output`, to be sent once more elsewhere
     bint full                  # the source of `output` waits for FLOW_ROOM
     bint resets_after          # the stream is reset without an error when our side has ended
     bint closed                # the library has closed the stream
@@ -82,6 +85,9 @@ cdef void queue_take(ByteQueue* queue, Py_ssize_t length) noexcept nogil
 cdef void blocks_free(BlockQueue* queue) noexcept nogil
 cdef int blocks_add(BlockQueue* queue, const char* data, Py_ssize_t length) noexcept nogil
 cdef void blocks_move(BlockQueue* queue, char* into, Py_ssize_t length) noexcept nogil
+cdef void blocks_copy(BlockQueue* queue, char* into, Py_ssize_t length) noexcept nogil
+cdef void blocks_forget(BlockQueue* queue) noexcept nogil
+cdef bytes blocks_all(BlockQueue* queue)
 cdef Span blocks_give(BlockQueue* queue, Py_ssize_t most) noexcept nogil
 cdef void blocks_acknowledge(BlockQueue* queue, Py_ssize_t length) noexcept nogil
 cdef void drop_trailers(Flow* flow) noexcept nogil
@@ -94,6 +100,7 @@ cdef class FlowSession(Flushable):
     cdef bint asks                     # the peer is a server
     cdef Flow* first_ready             # the first marked flow, borrowed; NULL = none
     cdef Flow* last_ready
+    cdef Py_ssize_t kept               # bytes that were sent of all flows with `keeps`
     cdef Py_ssize_t buffered           # bytes of all flows that were put, and not given to the library
     cdef int64_t bytes_in              # since the owner has last counted them
     cdef int64_t bytes_out
@@ -114,6 +121,7 @@ cdef class FlowSession(Flushable):
     # Of one stream
     cdef int put_end(self, Flow* flow, Message trailers) except -1
     cdef int discard(self, Flow* flow) except -1
+    cdef void end_keeping(self, Flow* flow) noexcept
 
     # Of one stream, implemented by the protocols
     cdef int put(self, Flow* flow, Span data) except -1

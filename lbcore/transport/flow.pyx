@@ -131,6 +131,35 @@ cdef void blocks_move(BlockQueue* queue, char* into, Py_ssize_t length) noexcept
             drop_first(queue)
 
 
+cdef void blocks_copy(BlockQueue* queue, char* into, Py_ssize_t length) noexcept nogil:
+    """Copy the next bytes into `into`, and keep them as given."""
+    cdef Span piece
+    while length:
+        piece = blocks_give(queue, length)
+        memcpy(into, piece.ptr, piece.len)
+        into += piece.len
+        length -= piece.len
+
+
+cdef void blocks_forget(BlockQueue* queue) noexcept nogil:
+    """Drop all bytes that were given."""
+    blocks_acknowledge(queue, queue.unacknowledged)
+    queue.given = NULL
+    queue.given_end = 0
+
+
+cdef bytes blocks_all(BlockQueue* queue):
+    """A copy of all bytes, with those that were given."""
+    cdef list pieces = []
+    cdef Block* block = queue.first
+    cdef Py_ssize_t start = queue.first_start
+    while block != NULL:
+        pieces.append(block.data[start:block.end])
+        block = block.next
+        start = 0
+    return b"".join(pieces)
+
+
 cdef Span blocks_give(BlockQueue* queue, Py_ssize_t most) noexcept nogil:
     """The next bytes for the library, which stay in their place until `blocks_acknowledge`. Empty: there are none."""
     cdef Py_ssize_t length
@@ -293,6 +322,15 @@ cdef class FlowSession(Flushable):
         cdef Py_ssize_t held = queue_len(&flow.input)
         flow.discards = True
         return self.consume(flow, held) if held else 0
+
+    cdef void end_keeping(self, Flow* flow) noexcept:
+        """Drop what was kept of a flow's output: it will not be sent once more."""
+        if flow.keeps:
+            flow.keeps = False
+            self.kept -= flow.output.unacknowledged
+            blocks_forget(&flow.output)
+            if flow.eof:
+                drop_trailers(flow)
 
     # Implemented by the protocols. Nothing happens to a flow that is closed, or whose session is freed.
 

@@ -14,17 +14,16 @@ from lbcore.transport.socket cimport OwnedSocket
 cdef class Http2ServerSession(Http2Session):
     cdef Http2ServerConnection connection      # None after the connection was closed
 
-    cdef void end_waits(self) noexcept
-
 
 cdef class Http2ServerConnection(ServerConnection):
     cdef OwnedSocket socket
     cdef Http2ServerSession session    # has the open streams
     cdef UpstreamPolicy policy         # of the latest exchange
-    cdef Py_ssize_t most               # most open streams that the server allows
+    cdef Py_ssize_t most               # most open streams that the server allows; 0 until its SETTINGS have arrived
+    cdef int64_t opens_until_ms        # deadline of the first stream, while there is a `dial`; 0 = none
     cdef bint encrypted
-    cdef bint knows_settings           # those of the server have arrived ...
-    cdef bint takes_connect            # ... and allow requests for another protocol (RFC 8441)
+    cdef bint takes_connect            # the server allows requests for another protocol (RFC 8441)
+    cdef bint allows_fewer             # than are open, or none any more: requests that were not sent have to go elsewhere
     cdef bint ending                   # no stream begins any more: the server has sent GOAWAY, or the connection is not needed
     cdef bint closed
     cdef int64_t heard_ms              # arrival of the last bytes; all times by the reactor's clock
@@ -34,6 +33,7 @@ cdef class Http2ServerConnection(ServerConnection):
     cdef int check(self) except -1
     cdef int proceed(self) except -1
     cdef int settle(self) except -1
+    cdef int follow_limit(self) except -1
     cdef int stream_closed(self, Http2ServerStream stream) except -1
     cdef int failed(self, int error) except -1
     cdef int shut(self) except -1
@@ -48,13 +48,11 @@ cdef class Http2ServerStream(ServerStream):
     cdef bint in_body                  # the final head of the answer was passed on
     cdef bint sent                     # all of the request was put
     cdef bint refused                  # the server has refused the request unprocessed
-    cdef bint waits                    # for the server's settings, before the request is sent
     cdef bint asks_to_switch           # the request asks for a websocket, as an extended CONNECT
     cdef bint switched                 # the server has agreed: what follows is no body
     cdef OwnedSocket tunnel            # whose bytes are those of the stream, after the switch; None: not taken, or shut
     cdef int64_t answer_until_ms       # deadline of the answer's head, by the reactor's clock; 0 = none
 
-    cdef int submit(self) except -1
     cdef int ready(self, int events) except -1
     cdef int tell_tunnel(self, int events) except -1
     cdef int switch(self) except -1

@@ -1,7 +1,8 @@
 """HTTP/2 towards a server: a connection, its session, and a stream for each exchange (RFC 9113).
 
-A connection stays in the pool while it can open a stream. A request that the server has refused unprocessed (REFUSED_STREAM, or a
-stream above the last one of a GOAWAY) is sent once more.
+A connection opens its first stream when the SETTINGS of the server have said how many it may open, and stays in the pool while it
+can open one. A request that the server has refused unprocessed (REFUSED_STREAM, or a stream above the last one of a GOAWAY) is sent
+once more, and so is one that was not sent yet when the server came to allow fewer streams.
 """
 
 import base64
@@ -10,7 +11,7 @@ import logging
 
 cimport cython
 from libc.errno cimport ECONNRESET, EPIPE
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from lbcore.http.fields cimport complete_response, list_request, take_response_field, take_trailer_field
 from lbcore.http.framing cimport BODY_NONE
@@ -21,10 +22,12 @@ from lbcore.http.sink cimport Sink
 from lbcore.http.span cimport Span, span_ieq, span_of
 from lbcore.http2.nghttp2 cimport *
 from lbcore.proxy.exchange cimport INTERIM_TOO_MANY, Exchange, ServerStream
+from lbcore.routing.service cimport UpstreamPolicy
 from lbcore.state.layout cimport ERROR_EOF, ERROR_GARBAGE, ERROR_INTERNAL, ERROR_RESET, ERROR_TIMEOUT
+from lbcore.transport.dial cimport Dial
 from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
 from lbcore.transport.flow cimport (
-    FLOW_INPUT, FLOW_ROOM, RESET_CANCELLED, RESET_INTERNAL, RESET_MALFORMED, Flow, queue_len,
+    FLOW_INPUT, FLOW_ROOM, RESET_CANCELLED, RESET_INTERNAL, RESET_MALFORMED, Flow, blocks_all, queue_len,
 )
 from lbcore.transport.flow_socket cimport flow_socket
 from lbcore.transport.http2_session cimport Http2Session
@@ -34,7 +37,6 @@ from lbcore.transport.server_connection cimport ServerConnection
 from lbcore.transport.socket cimport OwnedSocket
 
 cdef enum:
-    FIRST_STREAMS = 100        # most open streams until the server's SETTINGS have arrived
     MOST_STREAMS = 1000        # most open streams, even if the server allows more
     PROBE_S = 30               # interval of the kernel's keep-alive probes to a silent server
     ANY_NUMBER = 1 << 30       # connections with open streams have no limit in the pool, only idle ones have
@@ -58,7 +60,6 @@ cdef ServerConnection http2_to(Server server, OwnedSocket socket):
     connection.server = server
     connection.socket = socket
     connection.encrypted = socket.transport is not None
-    connection.most = connection.available = min(server.multiplexes, <int>FIRST_STREAMS)
     connection.heard_ms = connection.idle_ms = socket.reactor.now_ms
     connection.session = Http2ServerSession.__new__(Http2ServerSession)
     connection.session.connection = connection
@@ -102,31 +103,26 @@ cdef class Http2ServerSession(Http2Session):
         if frame.type == NGHTTP2_SETTINGS and not frame.flags & NGHTTP2_FLAG_END_STREAM:
             most = nghttp2_session_get_remote_settings(self.session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
             connection.most = MOST_STREAMS if most > MOST_STREAMS else most
-            connection.server.multiplexes = max(1, <int>connection.most)
+            if connection.most:                # 0 holds for a short time only (RFC 9113 section 6.5.2)
+                connection.server.multiplexes = <int>connection.most
             connection.takes_connect = nghttp2_session_get_remote_settings(self.session, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1
-            if not connection.knows_settings:
-                connection.knows_settings = True
-                self.end_waits()
+            connection.allows_fewer = connection.allows_fewer or connection.most < self.open_flows
         elif frame.type == NGHTTP2_GOAWAY:
-            connection.ending = True
+            connection.ending = connection.allows_fewer = True
         elif frame.type == NGHTTP2_PING and frame.flags & NGHTTP2_FLAG_END_STREAM:
             connection.asked_ms = 0
-
-    cdef void end_waits(self) noexcept:
-        """Have the requests sent that wait for the server's settings."""
-        cdef Flow* flow = self.newest
-        while flow != NULL:
-            if (<Http2ServerStream>flow.owner).waits:
-                self.mark(flow, FLOW_ROOM)
-            flow = flow.older
 
     cdef int flow_left(self, Flow* flow) except -1:
         return (<Http2ServerStream>flow.owner).left()
 
     cdef int flow_ready(self, Flow* flow, uint8_t events) except -1:
         cdef Http2ServerStream stream = <Http2ServerStream>flow.owner
-        cdef Exchange exchange = stream.exchange
-        cdef uint64_t serial = 0 if exchange is None else exchange.serial
+        cdef Exchange exchange
+        cdef uint64_t serial
+        if self.connection is not None and self.connection.allows_fewer:
+            self.connection.follow_limit()     # before requests that were refused look for another stream
+        exchange = stream.exchange
+        serial = 0 if exchange is None else exchange.serial
         try:
             return stream.ready(events)
         except Exception as error:
@@ -145,8 +141,19 @@ cdef class Http2ServerSession(Http2Session):
 cdef class Http2ServerConnection(ServerConnection):
     """A connection of HTTP/2. `http2_to` makes it."""
 
+    cdef int await_streams(self, Dial dial, UpstreamPolicy policy) except -1:
+        cdef int64_t limit_ms = policy.dial_timeout_ms
+        self.dial = dial
+        self.policy = policy
+        if policy.response_header_timeout_ms:
+            limit_ms = min(limit_ms or policy.response_header_timeout_ms, policy.response_header_timeout_ms)
+        self.socket.reactor.touch(self.session)        # our SETTINGS go at once
+        if not limit_ms:
+            return 0
+        self.opens_until_ms = self.socket.reactor.now_ms + limit_ms
+        return self.session.check_by(self.opens_until_ms)
+
     cdef int go_on(self) except -1:
-        self.settle()
         return self.socket_ready(self.socket, 0)
 
     # Events
@@ -164,17 +171,46 @@ cdef class Http2ServerConnection(ServerConnection):
     cdef int proceed(self) except -1:
         """Close if the session has ended. Called after anything was received or sent."""
         cdef Http2ServerSession session = self.session
+        cdef Dial dial
         if self.closed:
             return 0
+        if self.allows_fewer:
+            self.follow_limit()
         if session.broken or session.ended or session.failed:
             return self.failed(
                 ERROR_GARBAGE if session.failed else
                 ERROR_RESET if self.socket.fault == ECONNRESET or self.socket.fault == EPIPE else ERROR_EOF)
+        if self.dial is not None and self.ending:
+            self.dial.refused = True
+            return self.failed(ERROR_EOF)
         if session.open_flows == 0 and (self.ending or session.is_finished()):
             return self.close()
         if session.is_finished():
             return self.failed(ERROR_GARBAGE)
-        return self.settle()
+        self.settle()
+        dial = self.dial or <Dial>self.server.dialling
+        if self.available and dial is not None:
+            dial.offered(self)
+            return self.settle()
+        return 0
+
+    cdef int follow_limit(self) except -1:
+        """Have requests that exceed what the server allows now sent elsewhere, the newest first. The library keeps them unsent, and
+        would send none of them after a GOAWAY."""
+        cdef Http2ServerSession session = self.session
+        cdef Http2ServerStream stream = stream_of(session.newest), older
+        self.allows_fewer = False
+        self.settle()                                  # none of them is to come back
+        while stream is not None and not self.closed and (self.ending or session.open_flows > self.most):
+            older = stream_of(stream.flow.older)       # a reference: the end of a stream may end others
+            if stream.exchange is not None and not stream.flow.closed \
+                    and nghttp2_session_get_stream_local_close(session.session, <int32_t>stream.flow.id) < 0:
+                stream.refused = True
+                session.reset(&stream.flow, RESET_CANCELLED)
+                stream.fail(ERROR_RESET)
+                self.stream_closed(stream)
+            stream = older
+        return 0
 
     cdef int settle(self) except -1:
         """Put the connection into the pool, or take it out, by whether a stream can be opened."""
@@ -210,7 +246,11 @@ cdef class Http2ServerConnection(ServerConnection):
         cdef int64_t now_ms = self.socket.reactor.now_ms
         cdef UpstreamPolicy policy = self.policy
         cdef Http2ServerStream stream, older
-        if session.open_flows == 0:
+        if self.dial is not None and self.opens_until_ms:
+            if now_ms >= self.opens_until_ms:
+                return self.failed(ERROR_TIMEOUT)
+            session.check_by(self.opens_until_ms)
+        if session.open_flows == 0 and self.dial is None:
             if policy.idle_timeout_ms and now_ms >= self.idle_ms + policy.idle_timeout_ms:
                 return self.close()
             if policy.idle_timeout_ms:
@@ -276,10 +316,14 @@ cdef class Http2ServerConnection(ServerConnection):
     cdef int failed(self, int error) except -1:
         """Close, and report the error to every exchange."""
         cdef Http2ServerStream stream
+        cdef Dial dial = self.dial
         if self.closed:
             return 0
         self.ending = True
+        self.dial = None
         self.shut()
+        if dial is not None:
+            dial.failed(error)
         while self.session.newest != NULL:
             stream = stream_of(self.session.newest)
             self.stream_closed(stream)
@@ -320,29 +364,18 @@ cdef class Http2ServerStream(ServerStream):
 
     cdef int start(self, Exchange exchange) except -1:
         cdef Http2ServerConnection connection = self.connection
+        cdef Http2ServerSession session = connection.session
+        cdef bint has_body = exchange.request.framing.body != BODY_NONE
         self.exchange = exchange
         connection.policy = exchange.attempt.balancer.policy
         exchange.response.clear()
-        if asks_for_websocket(exchange.request):
-            self.asks_to_switch = connection.takes_connect
-            if not connection.knows_settings:
-                # RFC 8441 section 3: not before the server has allowed it.
-                self.waits = True
-                connection.socket.reactor.touch(connection.session)        # the preface goes at once
-                return self.await_answer()
-        return self.submit()
-
-    cdef int submit(self) except -1:
-        """Send the head of the request, now that the server's settings are known if they matter."""
-        cdef Exchange exchange = self.exchange
-        cdef Http2ServerConnection connection = self.connection
-        cdef Http2ServerSession session = connection.session
-        cdef bint has_body = exchange.request.framing.body != BODY_NONE
+        self.asks_to_switch = connection.takes_connect and asks_for_websocket(exchange.request)
         exchange.forward.server_authority = self.server.authority
         if list_request(exchange.request, &exchange.forward, self.server.prefix, connection.encrypted, self.asks_to_switch,
                         session.list) < 0:
             raise MemoryError
         session.submit_request(&self.flow, has_body or self.asks_to_switch)
+        self.flow.keeps = has_body
         self.sent = not has_body
         if self.sent:
             self.await_answer()
@@ -368,7 +401,7 @@ cdef class Http2ServerStream(ServerStream):
 
     cdef int end(self, Message trailers) except -1:
         self.sent = True
-        if self.connection is None or self.waits or self.asks_to_switch:
+        if self.connection is None or self.asks_to_switch:
             return 0                           # there is no body: what ends is the request, and not the stream
         self.connection.session.put_end(&self.flow, trailers)
         return self.await_answer()
@@ -404,12 +437,6 @@ cdef class Http2ServerStream(ServerStream):
     cdef int ready(self, int events) except -1:
         if self.switched:
             return self.end_if_closed() if self.tunnel is None else self.tell_tunnel(events)
-        if self.waits:
-            self.waits = False
-            if self.exchange is None:
-                return 0
-            self.asks_to_switch = self.connection.takes_connect
-            return self.submit()
         if self.exchange is not None:
             self.exchange.heed(self)
         if self.exchange is not None and events & FLOW_INPUT and self.flow.head_complete and not self.in_body:
@@ -445,6 +472,7 @@ cdef class Http2ServerStream(ServerStream):
             self.fail(ERROR_GARBAGE)
             return 1
         self.in_body = True
+        self.connection.session.end_keeping(&self.flow)
         self.answer_until_ms = 0
         return self.switch() if self.asks_to_switch and exchange.response.status < 300 else exchange.response_head()
 
@@ -565,6 +593,8 @@ cdef class Http2ServerStream(ServerStream):
         self.exchange = None
         if exchange is None:
             return 0
+        if self.refused and self.flow.keeps:
+            exchange.keep_refused(blocks_all(&self.flow.output))
         if self.connection is not None:
             self.connection.session.discard(&self.flow)
         serial = exchange.serial

@@ -19,8 +19,8 @@ from lbcore.http2.nghttp2 cimport *
 from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLOUT
 from lbcore.transport.flow cimport (
     BUFFERED_BYTES, CREDIT, DEFAULT_URGENCY, FLOW_BYTES, FLOW_CLOSED, FLOW_INPUT, FLOW_ROOM, FRAME_CREDIT, RESET_CANCELLED,
-    RESET_CONNECT, RESET_MALFORMED, RESET_NO_ERROR, SESSION_WINDOW, STREAM_WINDOW, Flow, FlowSession, blocks_add, blocks_free,
-    blocks_move, drop_trailers, queue_add, queue_free, queue_len, queue_take,
+    KEPT_BYTES, KEPT_IN_ALL, RESET_CONNECT, RESET_MALFORMED, RESET_NO_ERROR, SESSION_WINDOW, STREAM_WINDOW, Flow, FlowSession,
+    blocks_add, blocks_copy, blocks_free, blocks_move, drop_trailers, queue_add, queue_free, queue_len, queue_take,
 )
 from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, OwnedSocket
 
@@ -165,7 +165,8 @@ cdef ssize_t on_read(void* session, int32_t stream_id, uint8_t* into, size_t len
             flags[0] |= NGHTTP2_DATA_FLAG_NO_END_STREAM
             if nghttp2_submit_trailer(session, stream_id, flow.trailers.fields, flow.trailers.count) < 0:
                 return NGHTTP2_ERR_CALLBACK_FAILURE
-            drop_trailers(flow)
+            if not flow.keeps:
+                drop_trailers(flow)
     return n
 
 
@@ -181,7 +182,13 @@ cdef int on_send_data(void* session, const FrameHead* frame, const uint8_t* head
     if buffer_reserve(output, <Py_ssize_t>length + 9) < 0:
         return NGHTTP2_ERR_CALLBACK_FAILURE
     memcpy(output.base + output.end, head, 9)
-    blocks_move(&flow.output, output.base + output.end + 9, <Py_ssize_t>length)
+    if flow.keeps:
+        blocks_copy(&flow.output, output.base + output.end + 9, <Py_ssize_t>length)
+        self.kept += <Py_ssize_t>length
+        if flow.output.unacknowledged > KEPT_BYTES or self.kept > KEPT_IN_ALL:
+            self.end_keeping(flow)
+    else:
+        blocks_move(&flow.output, output.base + output.end + 9, <Py_ssize_t>length)
     output.end += <Py_ssize_t>length + 9
     self.buffered -= <Py_ssize_t>length
     if self.credit < CREDIT:
@@ -566,6 +573,7 @@ cdef class Http2Session(FlowSession):
         if not flow.closed and flow.id and self.session != NULL:
             nghttp2_session_set_stream_user_data(self.session, <int32_t>flow.id, NULL)
         self.buffered -= flow.output.waiting
+        self.end_keeping(flow)
         if held and self.session != NULL:
             nghttp2_session_consume_connection(self.session, <size_t>held)
         queue_free(&flow.input)

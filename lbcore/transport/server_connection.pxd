@@ -2,6 +2,8 @@
 
 from lbcore.proxy.exchange cimport ServerStream
 from lbcore.routing.server cimport Server
+from lbcore.routing.service cimport UpstreamPolicy
+from lbcore.transport.dial cimport Dial
 from lbcore.transport.socket cimport SocketOwner
 
 
@@ -12,7 +14,9 @@ cdef class ServerConnection(SocketOwner):
     cdef object pool                   # the Pool that holds it; None while it can open no stream
     cdef ServerConnection newer        # neighbours in the pool
     cdef ServerConnection older
+    cdef Dial dial                     # that has led to it, and is told when it can open streams; None: it was told
 
     cdef ServerStream open_stream(self)
+    cdef int await_streams(self, Dial dial, UpstreamPolicy policy) except -1
     cdef int go_on(self) except -1
     cdef int close(self) except -1

@@ -4,6 +4,8 @@ An exchange knows only streams; the pool holds connections, and opens streams on
 """
 
 from lbcore.proxy.exchange cimport ServerStream
+from lbcore.routing.service cimport UpstreamPolicy
+from lbcore.transport.dial cimport Dial
 from lbcore.transport.socket cimport SocketOwner
 
 
@@ -13,6 +15,11 @@ cdef class ServerConnection(SocketOwner):
     cdef ServerStream open_stream(self):
         """A stream for one more exchange; `available` decreases, and at 0 the connection leaves its pool."""
         return None
+
+    cdef int await_streams(self, Dial dial, UpstreamPolicy policy) except -1:
+        """Call `dial.offered` as soon as a stream can be opened, or `dial.failed`, by the policy's time limits. For a connection
+        that can open none at first."""
+        return 0
 
     cdef int go_on(self) except -1:
         """Process bytes that were received already, for which no event will come. Called after the first stream has started."""

@@ -56,7 +56,7 @@ class Echo:
 
 
 @contextlib.contextmanager
-def server(echo: Echo) -> Iterator[str]:
+def server(echo: Echo, **options: int) -> Iterator[str]:
     handlers = {
         "unary": grpc.unary_unary_rpc_method_handler(echo.unary),
         "refused": grpc.unary_unary_rpc_method_handler(echo.refused),
@@ -65,7 +65,9 @@ def server(echo: Echo) -> Iterator[str]:
         "total": grpc.stream_unary_rpc_method_handler(echo.total),
         "chat": grpc.stream_stream_rpc_method_handler(echo.chat),
     }
-    found = grpc.server(futures.ThreadPoolExecutor(16))
+    found = grpc.server(
+        futures.ThreadPoolExecutor(16), options=[(f"grpc.{name}", value) for name, value in options.items()]
+    )
     found.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
     port = found.add_insecure_port("127.0.0.1:0")
     found.start()
@@ -117,6 +119,18 @@ def test_unary_calls_with_metadata_and_deadlines(echo: Set) -> None:
     # gRPC rounds the time that it sends up to tenths of a second.
     assert 0 < echo[0].time_left[0] <= TIMEOUT_S + 1
     assert call(b"x" * 3_000_000, timeout=TIMEOUT_S) == b"x" * 3_000_000 + b"a"
+
+
+@pytest.mark.parametrize("streams", [1, 3])
+def test_a_server_that_allows_few_concurrent_streams_loses_no_call(streams: int) -> None:
+    found = Echo("a")
+    with server(found, max_concurrent_streams=streams) as url, edge(config_for(url)) as lb, channel(lb) as client:
+        call = client.unary_unary(method("unary"))
+        for _ in range(5):
+            calls = [call.future(b"%d" % i, timeout=TIMEOUT_S) for i in range(64)]
+            assert [each.result() for each in calls] == [b"%da" % i for i in range(64)]
+        chats = [client.stream_stream(method("chat"))(iter([b"one", b"two"]), timeout=TIMEOUT_S) for _ in range(10)]
+        assert [list(chat) for chat in chats] == [[b"ONE", b"TWO"]] * 10
 
 
 def test_streams_of_the_server_of_the_client_and_both(echo: Set) -> None:
