@@ -218,7 +218,9 @@ def _certificates(runtime: Runtime) -> Iterator[dict[str, Any]]:
 
 
 def _losses(runtime: Runtime) -> Iterator[dict[str, Any]]:
-    """What is lost now of what is written and sent; the log has named the reason."""
+    """What is lost now of what is written and sent, whose reason the log has named; and what cannot be sent."""
+    for text in runtime.telemetry.away if runtime.telemetry is not None else ():
+        yield _problem(DEGRADED, text.partition(":")[0], text)
     for name, count in runtime.losses.going_on.items():
         yield _problem(DEGRADED, name, f"{name} are being lost, {count} so far: the log says why")
 

@@ -26,6 +26,7 @@ def digest(runtime: Runtime) -> str:
         runtime.region.log_lines_lost > 0,
         runtime.log_lines_lost() > 0,
         (sorted(runtime.unreached), sorted(runtime.losses.going_on)),
+        runtime.telemetry.away if runtime.telemetry is not None else (),
     )
     return f"{zlib.crc32(repr(seen).encode()):08x}"
 

@@ -30,7 +30,7 @@ def placed(runtime: Runtime, problem: dict[str, Any]) -> dict[str, Any]:
         if "share" not in problem:  # a service that has lost its servers may be written well
             place = runtime.reload.places.get((kind, name), "")
     file, _, line = place.rpartition(":")
-    if not file and about != "provider":
+    if not file and about != "provider":  # whose reason may begin with an address
         text = problem["text"].partition(": ")[2]
         found = PLACE.match(text) or PLACE.match(problem["text"])
         file, line = (found[1], found[2]) if found else (place, "")

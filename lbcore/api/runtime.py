@@ -116,6 +116,10 @@ class SentCounts(Protocol):
     def log_records_sent(self) -> int:
         """Records of the access log that a collector has taken."""
 
+    @property
+    def away(self) -> Sequence[str]:
+        """What cannot be sent now, and why."""
+
 
 def _no_providers() -> Sequence[ProviderStatus]:
     return []

@@ -89,6 +89,12 @@ class Telemetry:
         """Records of the access log that the collector has taken."""
         return self.records.sent if self.records is not None else 0
 
+    @property
+    def away(self) -> list[str]:
+        """What cannot be sent now, and why."""
+        exports = [export for export in (self.spans, self.records, self._log) if export is not None]
+        return [each.away for each in (*exports, *self._pushes) if each.away]
+
     async def run(self) -> None:
         """Send until cancelled."""
         await asyncio.gather(*self._services())

@@ -23,7 +23,10 @@ _log = logging.getLogger("lbcore.telemetry")
 
 
 class LogExport(logging.Handler):
-    """Keeps events until they are sent. Called from any thread."""
+    """Keeps events until they are sent. Called from any thread.
+
+    away  why the collector takes nothing now; empty: it does.
+    """
 
     def __init__(self, settings: OtlpLog, collector: Collector) -> None:
         super().__init__()
@@ -34,7 +37,7 @@ class LogExport(logging.Handler):
         self._lock = threading.Lock()
         self._busy = asyncio.Lock()
         self._lost = 0
-        self._is_away = False
+        self.away = ""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep an event."""
@@ -65,8 +68,8 @@ class LogExport(logging.Handler):
                 except SendError as error:
                     self._note_failure(batch, error)
                     return
-                if self._is_away:
-                    self._is_away = False
+                if self.away:
+                    self.away = ""
                     lost, self._lost = self._lost, 0
                     _log.warning("log: the collector %s takes events again; %d are lost", self._place, lost)
 
@@ -76,9 +79,9 @@ class LogExport(logging.Handler):
                 self._events.extendleft(reversed(batch))
             else:
                 self._lost += len(batch)
-        if not self._is_away:
-            self._is_away = True
-            _log.error("log: the collector %s does not take events: %s", self._place, error)
+        was_away, self.away = self.away, f"log: the collector {self._place} does not take events: {error}"
+        if not was_away:
+            _log.error("%s", self.away)
 
     def _request(self, batch: list[tuple[int, int, str, str, int | None]]) -> bytes:
         from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest

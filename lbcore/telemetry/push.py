@@ -212,7 +212,7 @@ def push_problems(metrics: Metrics) -> list[Problem]:
 
 
 class Push:
-    """Sends metrics to one place, every `pushInterval`."""
+    """Sends metrics to one place, every `pushInterval`. `away`: why they cannot be sent now; empty: they can."""
 
     def __init__(self, key: str, settings: Pushed, runtime: Runtime) -> None:
         self._key = key
@@ -221,7 +221,7 @@ class Push:
         self._collector = RequestCollector(runtime, settings)
         self._sink = sink_of(settings, runtime.started_unix_s)
         self._busy = asyncio.Lock()
-        self._is_away = False
+        self.away = ""
 
     async def run(self) -> None:
         """Send until cancelled."""
@@ -237,15 +237,15 @@ class Push:
             try:
                 await asyncio.to_thread(lambda: self._sink.send(self._collector.collect()))
             except (OSError, SendError) as error:
-                if not self._is_away:
-                    _log.error("metrics.%s: they cannot be sent: %s", self._key, error)
-                self._is_away = True
+                was_away, self.away = self.away, f"metrics.{self._key}: they cannot be sent: {error}"
+                if not was_away:
+                    _log.error("%s", self.away)
             except Exception as error:  # of a library, which is no reason to stop
                 _log.error("metrics.%s: internal error", self._key, exc_info=error)
             else:
-                if self._is_away:
+                if self.away:
                     _log.warning("metrics.%s: they are sent again", self._key)
-                self._is_away = False
+                self.away = ""
 
     def close(self) -> None:
         """Close what is open."""

@@ -43,6 +43,7 @@ class RingExport:
     resource, scope  encoded messages that go with all that is sent.
     encode     makes of what is in a ring what is sent; None: it is that. Raises ValueError.
     sent       items that the collector has taken.
+    away       why the collector takes nothing now; empty: it does.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class RingExport:
         self._lost = 0
         self._reported_s = -REPORT_S
         self.sent = 0
+        self.away = ""
 
     def _request(self, block: bytes) -> bytes:
         """A request of OTLP: the resource, the scope, and what is exported, each with its tag."""
@@ -104,7 +106,7 @@ class RingExport:
             else:
                 self.sent += count
                 if self._pause_s:
-                    self._pause_s = 0.0
+                    self._pause_s, self.away = 0.0, ""
                     _log.warning("%s: the collector %s takes them again", self._what, self._place)
             self._reader.release()
 
@@ -115,11 +117,9 @@ class RingExport:
             return b""
 
     def _note_away(self, error: SendError) -> None:
+        self.away = f"{self._what}: the collector {self._place} does not take them: {error}"
         if not self._pause_s:
-            _log.error(
-                "%s: the collector %s does not take them: %s; they are kept as long as there is room",
-                self._what, self._place, error,
-            )  # fmt: skip
+            _log.error("%s; they are kept as long as there is room", self.away)
         self._pause_s = min(2 * self._pause_s or INTERVAL_S, LONGEST_PAUSE_S)
 
     def _report(self, count: int, error: SendError) -> None:

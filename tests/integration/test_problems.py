@@ -98,6 +98,30 @@ def test_a_certificate_that_has_expired_is_a_problem(tmp_path: Path) -> None:
         backend.close()
 
 
+def test_collectors_that_take_nothing_are_problems(tmp_path: Path) -> None:
+    address, more = f"127.0.0.1:{free_port()}", {"token": "t", "org": "o", "bucket": "b", "pushInterval": "100ms"}
+    static = {
+        **STATIC,
+        "tracing": {"otlp": {"http": {"endpoint": f"http://{address}"}}},
+        "log": {
+            "level": "INFO",
+            "filePath": str(tmp_path / "lbcore.log"),
+            "otlp": {"http": {"endpoint": f"http://{address}"}},
+        },
+        "metrics": {"influxDB2": {"address": f"http://{address}", **more}},
+    }
+    backend = Backend("a")
+    try:
+        with running(tmp_path, dynamic_for(backend), static=static) as lb:
+            lb.runs(1)
+            assert lb.get()[0] == 200
+            spans = f"DEGRADED spans: the collector http://{address} does not take them: "
+            log = f"DEGRADED log: the collector http://{address} does not take events: "
+            eventually(says(lb, 2, spans, log, "DEGRADED metrics.influxDB2: they cannot be sent: "), "all are told")
+    finally:
+        backend.close()
+
+
 def test_an_access_log_that_takes_no_lines_is_a_problem(tmp_path: Path) -> None:
     backend = Backend("a")
     static = {**STATIC, "accessLog": {"filePath": "/dev/full"}}
