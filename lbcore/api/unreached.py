@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Protocol
 
 from lbcore.state.counters import ServerCounters
-from lbcore.state.region import Region
 
 Reached = tuple[int, int, int]  # what grows when a server is reached: answers, exchanges that have ended, bytes
 
 
-@dataclass(slots=True)
+class Counters(Protocol):
+    """The counters of servers, by slot: those of a `Region`."""
+
+    def connect_errors(self) -> dict[int, int]:
+        """Connections that could not be made, of the servers that have any."""
+
+    def server_counters(self, slot: int) -> ServerCounters:
+        """All of a server."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Trouble:
-    """Of one server: since when no connection to it could be made, and what it had done until then."""
+    """Of one server: when a connection to it could not be made, and what it had done until then."""
 
     since_unix_s: float
     reached: Reached
@@ -22,12 +32,13 @@ class _Trouble:
 class Unreached:
     """Follows the connections to servers that cannot be made.
 
-    A server is unreached from a look in which connections to it have failed and none was made, until one is made.
+    A server is unreached if a connection to it has failed and none was made until the next look, and stays so until one
+    is made. So a server that fails now and then among other requests is none.
     """
 
     def __init__(self) -> None:
         self._failed: dict[int, int] = {}
-        self._reached: dict[int, Reached] = {}
+        self._doubtful: dict[int, _Trouble] = {}  # failed at the last look
         self._known: dict[int, _Trouble] = {}
 
     @property
@@ -35,27 +46,25 @@ class Unreached:
         """By slot of a server: the Unix time since when it cannot be reached."""
         return {slot: trouble.since_unix_s for slot, trouble in self._known.items()}
 
-    def look(self, region: Region) -> bool:
-        """Follow the counters. Returns whether other servers than before are unreached. O(servers with failures)."""
-        failed, before, changed = region.connect_errors(), self._failed, False
-        self._failed = failed
-        for slot, count in failed.items():
-            reached = _reached(region.server_counters(slot))
-            known = self._known.get(slot)
-            if known is not None and reached != known.reached:  # also if the slot has another server now
-                del self._known[slot]
-                changed = True
-            elif known is None and count > before.get(slot, 0) and reached == self._reached.get(slot, (0, 0, 0)):
-                self._known[slot] = _Trouble(time.time(), reached)
-                changed = True
-            self._reached[slot] = reached
-        for slot in self._known.keys() - failed.keys():
-            del self._known[slot]
-            changed = True
-        self._reached = {slot: count for slot, count in self._reached.items() if slot in failed}
+    def look(self, region: Counters) -> bool:
+        """Follow the counters. Returns whether other servers than before are unreached. O(servers that fail)."""
+        before, self._failed = self._failed, region.connect_errors()
+        doubtful, self._doubtful = self._doubtful, {}
+
+        def is_still(slot: int, trouble: _Trouble) -> bool:
+            # The slot has another server if it has fewer failures.
+            return self._failed.get(slot, 0) >= before[slot] and _reached(region, slot) == trouble.reached
+
+        known = {slot: trouble for slot, trouble in (self._known | doubtful).items() if is_still(slot, trouble)}
+        changed = known.keys() != self._known.keys()
+        self._known = known
+        for slot, count in self._failed.items():
+            if count > before.get(slot, 0) and slot not in known:
+                self._doubtful[slot] = _Trouble(time.time(), _reached(region, slot))
         return changed
 
 
-def _reached(counters: ServerCounters) -> Reached:
+def _reached(region: Counters, slot: int) -> Reached:
+    counters = region.server_counters(slot)
     ended = counters.requests - counters.connect_errors - counters.in_flight
     return sum(counters.responses[1:]), max(0, ended), counters.bytes_in
