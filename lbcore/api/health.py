@@ -86,6 +86,8 @@ def _server(runtime: Runtime, balancer: LoadBalancer, index: int) -> Node:
         node["since"] = since
     if reasons:
         node["cause"] = down_cause(runtime, member)
+    elif (unreached_s := runtime.unreached.get(member.slot)) is not None:
+        node["unreachedSince"] = datetime.fromtimestamp(unreached_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return node
 
 

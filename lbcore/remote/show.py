@@ -87,7 +87,7 @@ def label(node: Node) -> Text:
     """Name, status and weight of a node, and the reason why it is down."""
     up = node["status"] == "UP"
     text = Text()
-    text.append("● ", "green" if up else "red")
+    text.append("● ", "green" if up and "unreachedSince" not in node else "red")
     text.append(str(node.get("url") or node.get("key") or node["name"]), "bold")
     if "type" in node:
         text.append(f" {node['type']}", "dim")
@@ -111,6 +111,8 @@ def label(node: Node) -> Text:
         text.append(f" {node['requests']} request{'' if node['requests'] == 1 else 's'}", "dim")
     if "mirrored" in node:
         text.append(" " + ", ".join(f"{count} {result}" for result, count in node["mirrored"].items()), "dim")
+    if "unreachedSince" in node:
+        text.append(f" cannot be reached since {node['unreachedSince']}", "red")
     if not up:
         text.append(f" DOWN: {node.get('cause', '')}", "red")
     return text

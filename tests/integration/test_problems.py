@@ -44,6 +44,9 @@ def test_a_server_that_no_check_watches_and_that_cannot_be_reached_is_lost_traff
         assert lb.get()[0] == 502
         found = "LOST service all@file loses all requests: its server cannot be reached, and no health check watches"
         eventually(says(lb, 2, found, urls[0], "all@file: PathPrefix(`/`)"), "it is lost")
+        assert re.search(
+            rf"{urls[0]} weight 1 \d requests? cannot be reached since 2", command("status", "--api", api_of(lb))[1]
+        )
         lb.logged(rf"WRN service all@file loses all requests: its server cannot be reached.*{urls[0]}")
         backend = Backend("a", port=port)
         try:
