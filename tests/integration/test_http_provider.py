@@ -24,6 +24,8 @@ class Source:
         self.status, self.text, self.tag = 200, "", ""
         self.asked: list[dict[str, str]] = []
         self.statuses: list[int] = []
+        self.answers = threading.Event()  # cleared: it answers later
+        self.answers.set()
 
 
 @contextmanager
@@ -31,6 +33,7 @@ def serving(source: Source, port: int) -> Iterator[None]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             source.asked.append({key.lower(): value for key, value in self.headers.items()} | {"path": self.path})
+            source.answers.wait()
             status, body = source.status, source.text.encode()
             if source.tag and self.headers.get("If-None-Match") == source.tag:
                 status, body = 304, b""
@@ -104,3 +107,40 @@ def test_an_answer_that_is_too_large_is_refused(tmp_path: Path, size: int) -> No
             lb.logged("an answer is larger than " + ("10 bytes" if size == 10 else "2 MiB"))
             source.text = ""
             eventually(lambda: not api(lb, "/api/providers")[0]["problems"], "no problem")
+
+
+def test_ping_answers_when_the_first_configuration_of_all_is_in_force(tmp_path: Path) -> None:
+    source, port = Source(), free_port()
+    source.text = GOOD.format("one")
+    source.answers.clear()
+    file = tmp_path / "file.yml"
+    file.write_text(GOOD.format("two"))
+    providers = {"file": {"filename": str(file)}, "http": {"endpoint": f"http://127.0.0.1:{port}"}}
+    with serving(source, port), instance(tmp_path, "", providers=providers, ping={"entryPoint": "web"}) as lb:
+        try:
+            eventually(lambda: source.asked, "the provider asks")
+            threading.Timer(0.3, source.answers.set).start()  # the file was read long before
+            assert ask(lb.port, "any", "/ping")[0] == 200
+            found = [ask(lb.port, "one")[0], ask(lb.port, "two")[0]]
+            # A machine that is so busy that the wait for the provider ends before is the case of the next test.
+            assert found == [503, 503] or "starting without it" in lb.log
+        finally:
+            source.answers.set()
+
+
+def test_ping_answers_in_spite_of_a_provider_that_never_does(tmp_path: Path) -> None:
+    source, port = Source(), free_port()
+    source.answers.clear()
+    file = tmp_path / "file.yml"
+    file.write_text(GOOD.format("two"))
+    providers = {
+        "file": {"filename": str(file)},
+        "http": {"endpoint": f"http://127.0.0.1:{port}", "pollTimeout": "60s"},
+    }
+    with serving(source, port), instance(tmp_path, "", providers=providers, ping={"entryPoint": "web"}) as lb:
+        try:
+            assert ask(lb.port, "any", "/ping")[0] == 200
+            lb.logged("provider http has given no configuration within 5 s: starting without it")
+            assert ask(lb.port, "two")[0] == 503
+        finally:
+            source.answers.set()

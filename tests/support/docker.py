@@ -69,12 +69,21 @@ class Docker:
     def restart(self) -> None:
         """Stop, and start again with the same data."""
         self.stop()
-        self.process = self._started()
+        self.start()
 
     def stop(self) -> None:
         """Stop; containers stop with it."""
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(60)
+
+    def kill(self) -> None:
+        """End it without a word; its containers run on."""
+        self.process.kill()
+        self.process.wait(60)
+
+    def start(self) -> None:
+        """Start it again with the same data."""
+        self.process = self._started()
 
     def close(self) -> None:
         """Remove everything."""
