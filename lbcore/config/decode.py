@@ -11,6 +11,7 @@ import types
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import cache
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import ValidationError
@@ -23,6 +24,7 @@ from lbcore.errors import ConfigError, Problem, Severity
 
 M = TypeVar("M", bound=Model)
 EXTENSIONS = "lbcore"
+FREE = dict[str, Any]  # what a model of others will read
 ABSENT = object()  # stands for a value that is missing, or that cannot be read
 _SCALARS: dict[type, Callable[[str], Any]] = {bool: to_bool, int: to_int, float: to_float}
 
@@ -91,14 +93,48 @@ def nearest(key: str, keys: list[str]) -> str:
     return f"did you mean {lower[close[0]]}?" if close else "known here: " + ", ".join(sorted(keys))
 
 
-def plain(annotation: Any) -> Any:
+def _plain(annotation: Any) -> Any:
     """An annotation without `| None` and `Annotated`."""
     while get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     if get_origin(annotation) in (Union, types.UnionType):
         rest = [part for part in get_args(annotation) if part is not type(None)]
-        return plain(rest[0]) if len(rest) == 1 else annotation
+        return _plain(rest[0]) if len(rest) == 1 else annotation
     return annotation
+
+
+# The same few annotations are asked for again and again.
+plain: Callable[[Any], Any] = cache(_plain)
+_origin: Callable[[Any], Any] = cache(get_origin)
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """What keys of a model mean; but for annotations by key in lower case.
+
+    annotations  of fields, without `| None` and `Annotated`, by canonical key.
+    fields       canonical keys of fields.
+    renamed      the present names of old ones.
+    missing, ignored  canonical keys without a field.
+    """
+
+    annotations: dict[str, Any]
+    fields: dict[str, str]
+    renamed: dict[str, str]
+    missing: dict[str, str]
+    ignored: dict[str, str]
+
+
+@cache
+def _words(model: type[Model]) -> _Words:
+    annotations = keys_of(model)
+    return _Words(
+        {key: plain(annotation) for key, annotation in annotations.items()},
+        {key.lower(): key for key in annotations},
+        {old.lower(): new for old, new in model.renamed.items()},
+        {key.lower(): key for key in model.missing},
+        {key.lower(): key for key in model.ignored},
+    )
 
 
 def is_model(annotation: Any) -> bool:
@@ -195,7 +231,7 @@ class _Decoder:
         """The value to validate, or ABSENT."""
         self.written[path] = written
         annotation = plain(annotation)
-        if annotation == dict[str, Any] and value is not None:
+        if annotation == FREE and value is not None:
             return self.free(value, path) if isinstance(value, dict) else self.mismatch(path, value, "keys and values")
         if value is None:  # as in Traefik, a key without a value is missing
             if is_model(annotation) and not issubclass(annotation, Object):
@@ -204,7 +240,7 @@ class _Decoder:
             return ABSENT
         if is_model(annotation):
             return self.section(value, annotation, path, written)
-        origin = get_origin(annotation)
+        origin = _origin(annotation)
         if origin is dict:
             return self.names(value, get_args(annotation)[1], path, written)
         if origin in (list, tuple):
@@ -321,7 +357,7 @@ class _Decoder:
         except ValueError as error:
             self.note(path, str(error))
             return ABSENT
-        if get_origin(annotation) is Literal:
+        if _origin(annotation) is Literal:
             choices = get_args(annotation)
             if value == "" and "" not in choices:
                 return ABSENT  # as in Traefik: the default
@@ -337,30 +373,26 @@ class _Decoder:
         return ABSENT
 
     def mapping(self, value: dict[str, Any], model: type[Model], path: Path, written: Path) -> dict[str, Any]:
-        keys = keys_of(model)
-        lower = {key.lower(): key for key in keys}
-        missing = {key.lower(): key for key in model.missing}
-        ignored = {key.lower(): key for key in model.ignored}
+        words = _words(model)
         found: dict[str, Any] = {}
         seen: set[str] = set()
-        renamed = {old.lower(): new for old, new in model.renamed.items()}
         for key, item in value.items():
-            there = (*written, key)
-            name = lower.get(key.lower())
-            if new := renamed.get(key.lower()):
+            there, lower = (*written, key), key.lower()
+            name = words.fields.get(lower)
+            if new := words.renamed.get(lower):
                 self.written[(*path, key)] = there
                 self.note((*path, key), f"the old name of {new}", f"write {new}", "warning")
                 name = new
-            here = (*path, name or missing.get(key.lower()) or ignored.get(key.lower()) or key)
+            here = (*path, name or words.missing.get(lower) or words.ignored.get(lower) or key)
             if name is None:
                 self.written[here] = there
-                self.without_field(model, key, item, here, missing, ignored)
+                self.without_field(model, key, item, here)
             elif name in seen:
                 self.written[(*path, key)] = there
                 self.note((*path, key), f"the same key as {name}, written differently")
             else:
                 seen.add(name)
-                decoded = self.value(item, keys[name], here, there)
+                decoded = self.value(item, words.annotations[name], here, there)
                 if decoded is not ABSENT:
                     found[name] = decoded
         for change in model.adjust(found):
@@ -368,18 +400,16 @@ class _Decoder:
             self.note((*path, key, below) if below else (*path, key), change.text, change.hint, "warning")
         return found
 
-    def without_field(
-        self, model: type[Model], key: str, item: Any, here: Path, missing: dict[str, str], ignored: dict[str, str]
-    ) -> None:
+    def without_field(self, model: type[Model], key: str, item: Any, here: Path) -> None:
         """Handle a key without an attribute: one of Traefik's, or an unknown one."""
         is_off = item is None or (isinstance(item, str) and item.lower() == "false")
         if item == {} and here[-1] in model.needs_keys:
             self.empty(here)
             return
-        if name := missing.get(key.lower()):
+        if name := _words(model).missing.get(key.lower()):
             if not is_off:
                 self.note(here, UNSUPPORTED, model.missing[name], "missing")
-        elif name := ignored.get(key.lower()):
+        elif name := _words(model).ignored.get(key.lower()):
             if not is_off:
                 self.note(here, "has no effect", model.ignored[name], "warning")
         else:
@@ -393,11 +423,11 @@ class _Decoder:
         if isinstance(value, dict) and is_model(annotation):
             keys = keys_of(annotation)
             return {key: self.built(item, keys[key], (*path, key)) for key, item in value.items()}
-        if isinstance(value, dict) and get_origin(annotation) is dict:
+        if isinstance(value, dict) and _origin(annotation) is dict:
             inner = plain(get_args(annotation)[1])
             if is_model(inner) and issubclass(inner, Object):
                 return {name: self.object(item, inner, (*path, name)) for name, item in value.items()}
-        if isinstance(value, list) and get_origin(annotation) is list:
+        if isinstance(value, list) and _origin(annotation) is list:
             inner = plain(get_args(annotation)[0])
             if is_model(inner) and issubclass(inner, Object):
                 return [self.object(item, inner, (*path, index)) for index, item in enumerate(value)]
