@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.integration.test_docker import Watch, api, ask, becomes, instance, points, status
 from tests.support.instance import Backend, Instance, dynamic_for, eventually, running
@@ -225,6 +226,38 @@ def test_ingresses_are_served_and_told_where(cluster: Kubernetes, tmp_path: Path
 
             eventually(told, "both statuses")
             assert cluster.get("Lease", "of-a-test")["spec"]["holderIdentity"]
+
+
+def test_a_route_of_a_gateway_for_everything_comes_after_all_others(cluster: Kubernetes, tmp_path: Path) -> None:
+    """As in Traefik: what sends all plain requests to https leaves an Ingress, and a router of a file, their hosts."""
+    port, version = free_port(), "gateway.networking.k8s.io/v1"
+    controller = {"controllerName": "traefik.io/gateway-controller"}
+    cluster.apply({"apiVersion": version, "kind": "GatewayClass", "metadata": {"name": "c"}, "spec": controller})
+    listeners = [{"name": "http", "port": port, "protocol": "HTTP"}]
+    spec: dict[str, Any] = {"gatewayClassName": "c", "listeners": listeners}
+    cluster.apply({"apiVersion": version, "kind": "Gateway", "metadata": {"name": "g"}, "spec": spec})
+    filters = [{"type": "RequestRedirect", "requestRedirect": {"scheme": "https"}}]
+    spec = {"parentRefs": [{"name": "g"}], "rules": [{"filters": filters}]}
+    cluster.apply({"apiVersion": version, "kind": "HTTPRoute", "metadata": {"name": "all"}, "spec": spec})
+    backend = {"service": {"name": "web", "port": {"number": 80}}}
+    paths = [{"path": "/", "pathType": "Prefix", "backend": backend}]
+    spec = {"rules": [{"host": "ing", "http": {"paths": paths}}]}
+    cluster.apply({"kind": "Ingress", "metadata": {"name": "i"}, "spec": spec})
+    spec = {"defaultBackend": backend}
+    cluster.apply({"kind": "Ingress", "metadata": {"name": "rest"}, "spec": spec})
+    file = tmp_path / "file.yml"
+    router = {"rule": "Host(`file`)", "service": "s"}
+    file.write_text(yaml.safe_dump({"http": {"routers": {"r": router}, "services": {"s": {"loadBalancer": {"servers": []}}}}}))
+    with backends("one") as (one,):
+        for thing in [service("web"), *pods("web", one)]:
+            cluster.apply(thing)
+        options = {"endpoint": cluster.url, "token": "of-a-test"}
+        providers = {"kubernetesGateway": options, "kubernetesIngress": options, "file": {"filename": str(file)}}
+        entry_points = {"web": {"address": f"127.0.0.1:{port}"}, "traefik": {"address": "127.0.0.1:0"}}
+        with instance(tmp_path, "", providers=providers, entryPoints=entry_points) as lb:
+            becomes(lb, "anything", 302)  # and not 200, by the default backend
+            becomes(lb, "ing", 200)
+            becomes(lb, "file", 503)
 
 
 @pytest.mark.parametrize("provider", ["kubernetesCRD", "kubernetesIngress", "kubernetesGateway"])

@@ -151,7 +151,8 @@ def priority(hosts: list[str], weights: list[int], rank: int, order: int) -> int
     rank     of the route: 0 = the oldest one.
     order    of the match in its route: 0 = the first one.
 
-    It has less than 62 bits, and is above 0.
+    It has less than 62 bits, and is above 0; but what matches everything is below 0, so that it takes no requests from
+    routers of other kinds, and above the default backend of Ingresses.
     """
     host = hosts[0] if hosts else ""
     fields = [(int(bool(host) and not host.startswith("*")), 1), (len(host), 8)]
@@ -160,4 +161,4 @@ def priority(hosts: list[str], weights: list[int], rank: int, order: int) -> int
     found = 0
     for value, bits in fields:
         found = (found << bits) | min(value, (1 << bits) - 1)
-    return found
+    return found if host or any(weights) else found - (1 << 24)

@@ -17,6 +17,7 @@ from lbcore.provider.kubernetes.gateway import outcome_of
 from lbcore.provider.kubernetes.gateway_filters import _pattern
 from lbcore.provider.kubernetes.gateway_model import Point, matches_labels
 from lbcore.provider.kubernetes.gateway_rules import EXACT, host_groups, host_rule, hosts_in_common, priority, sni_rule
+from lbcore.provider.kubernetes.ingress import LOWEST
 from lbcore.provider.kubernetes.store import Outcome
 from lbcore.provider.merge import merge
 from tests.integration.gateway_cases import CLASS, GRANT, filtered, lines, prefix, route, to
@@ -53,11 +54,12 @@ def test_the_order_of_routes_is_that_of_the_specification() -> None:
     ordered = [
         (["a.much.longer.name"], [EXACT, 0, 0, 0, 0], 0, 0), (["short"], [EXACT, 0, 0, 0, 0], 0, 0), (["short"], [20, 0, 0, 0, 0], 0, 0), (["short"], [19, 0, 1, 16, 16], 0, 0),
         (["short"], [19, 0, 0, 16, 16], 0, 0), (["short"], [19, 0, 0, 15, 16], 0, 0), (["short"], [19, 0, 0, 15, 1], 0, 0), (["short"], [19, 0, 0, 15, 1], 0, 1), (["short"], [19, 0, 0, 15, 1], 5, 0),
-        (["short"], [0, 0, 0, 0, 0], 0, 0), (["*.much.longer.name"], [EXACT, 0, 1, 1, 1], 0, 0), (["*.x"], [EXACT, 0, 1, 1, 1], 0, 0), ([], [EXACT, 0, 1, 16, 16], 0, 0), ([], [0, 0, 0, 0, 0], 16383, 1023),
+        (["short"], [0, 0, 0, 0, 0], 0, 0), (["*.much.longer.name"], [EXACT, 0, 1, 1, 1], 0, 0), (["*.x"], [EXACT, 0, 1, 1, 1], 0, 0), ([], [EXACT, 0, 1, 16, 16], 0, 0), ([], [1, 0, 0, 0, 0], 16383, 1023), ([], [0, 0, 0, 0, 0], 0, 0),
+        ([], [0, 0, 0, 0, 0], 16383, 1023),
     ]  # fmt: skip
     values = [priority(*each) for each in ordered]
     assert values == sorted(values, reverse=True) and len(set(values)) == len(values)
-    assert values[-1] > 0 and priority(["x" * 300], [9999, 9999, 9, 99, 99], 0, 0) < 1 << 61
+    assert LOWEST < values[-1] < values[-2] < 0 < values[-3] and priority(["x" * 300], [9999, 9999, 9, 99, 99], 0, 0) < 1 << 61
 
 
 def test_hostnames_of_different_places_in_the_order_are_different_routers() -> None:
