@@ -17,7 +17,8 @@ from lbcore.http.fields cimport pack_trailers
 from lbcore.http.heap cimport heap_give, heap_take
 from lbcore.http.message cimport Message
 from lbcore.http.span cimport Span, span_of
-from lbcore.transport.reactor cimport GATHERS, Flushable
+from lbcore.transport.gathering cimport GATHERS
+from lbcore.transport.reactor cimport Flushable
 
 cdef enum:
     FIRST_BLOCK = 1024         # bytes of a queue's first block
@@ -261,9 +262,9 @@ cdef class FlowSession(Flushable):
             self.newest.newer = flow
         self.newest = flow
         self.open_flows += 1
-        self.reactor.streams[self.asks] += 1
+        self.reactor.pauses.streams[self.asks] += 1
         if self.open_flows == 1:
-            self.reactor.sessions += 1
+            self.reactor.pauses.sessions += 1
             self.use_changed()
 
     cdef void unlink(self, Flow* flow) noexcept:
@@ -279,9 +280,9 @@ cdef class FlowSession(Flushable):
             flow.older.newer = flow.newer
         flow.newer = flow.older = NULL
         self.open_flows -= 1
-        self.reactor.streams[self.asks] -= 1
+        self.reactor.pauses.streams[self.asks] -= 1
         if self.open_flows == 0:
-            self.reactor.sessions -= 1
+            self.reactor.pauses.sessions -= 1
             self.use_changed()
         Py_DECREF(<object>flow.owner)
 

@@ -30,9 +30,9 @@ from lbcore.transport.flow cimport (
     FLOW_INPUT, FLOW_ROOM, RESET_CANCELLED, RESET_INTERNAL, RESET_MALFORMED, Flow, blocks_all, queue_len,
 )
 from lbcore.transport.flow_socket cimport flow_socket
+from lbcore.transport.gathering cimport GATHERS_LONGER
 from lbcore.transport.http2_session cimport Http2Session
 from lbcore.transport.pool cimport Pool
-from lbcore.transport.reactor cimport GATHERS_LONGER
 from lbcore.transport.server_connection cimport ServerConnection
 from lbcore.transport.socket cimport OwnedSocket
 

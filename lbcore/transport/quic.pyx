@@ -28,12 +28,13 @@ from lbcore.state.layout cimport SECRET_BYTES
 from lbcore.state.region cimport Region
 from lbcore.tls.openssl cimport RAND_bytes
 from lbcore.transport.epoll cimport EPOLLET, EPOLLIN, EPOLLOUT
+from lbcore.transport.gathering cimport GATHERS_LONGER
 from lbcore.transport.inet cimport (
     AF_INET, AF_INET6, CMSG_DATA, CMSG_FIRSTHDR, CMSG_LEN, CMSG_NXTHDR, CMSG_SPACE, IPPROTO_IP, IPPROTO_IPV6, IPV6_PKTINFO,
     IP_PKTINFO, MSG_DONTWAIT, cmsghdr, getsockname, in6_pktinfo, in_pktinfo, iovec, mmsghdr, msghdr, recvmmsg, sendmsg, sockaddr,
     sockaddr_in, sockaddr_in6,
 )
-from lbcore.transport.reactor cimport GATHERS_LONGER, Channel, Reactor
+from lbcore.transport.reactor cimport Channel, Reactor
 from lbcore.transport.reserve cimport Reserve
 
 cdef extern from "<time.h>" nogil:

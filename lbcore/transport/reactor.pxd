@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from lbcore.transport.gathering cimport Pauses
 from lbcore.transport.timers cimport Timer, Wheel
 
 
@@ -22,16 +23,10 @@ cdef class Channel(Timed):
     cdef void release(self) noexcept
 
 
-cdef enum Gathering:           # of output, while many streams are open
-    NO_GATHERING = 0
-    GATHERS                    # it may wait a moment for that of others
-    GATHERS_LONGER             # it may wait for several moments: what is sent together costs much less than one by one
-
-
 cdef class Flushable:
     cdef Flushable next_touched        # in the reactor's list
     cdef bint touched                  # it is in that list
-    cdef int gathers                   # a Gathering; with any but NO_GATHERING it has streams
+    cdef int gathers                   # a Gathering, see gathering.pxd; with any but NO_GATHERING it has streams
 
     cdef int on_batch_end(self) except -1
     cdef void batch_end_failed(self, object error) noexcept
@@ -80,13 +75,7 @@ cdef class Reactor:
     cdef bint hurried          # the turn ends after this batch
     cdef bint loaded           # the last turn had many events
     cdef int gathers           # the Gathering of those in the list of `first_touched` that gather the longest
-    cdef Py_ssize_t[2] streams         # open in all sessions, of clients and of servers
-    cdef Py_ssize_t sessions   # with open streams
-    cdef Py_ssize_t peak       # most open streams of late, of clients or of servers
-    cdef int skipped           # batches left after which there is no pause
-    cdef int doubt             # number of such batches after the last pause
-    cdef readonly long pause_ns         # length of the next pause of what gathers longer
-    cdef readonly Py_ssize_t pauses     # made so far
+    cdef Pauses pauses         # in which the output of many streams gathers
 
     cdef void enter(self) noexcept
     cdef void read_clock(self) noexcept
@@ -96,9 +85,6 @@ cdef class Reactor:
     cdef int touch(self, Flushable flushable) except -1
     cdef int flush_touched(self) except -1
     cdef int run_turn(self) except -1
-    cdef bint may_pause(self, int count) noexcept
-    cdef long next_pause_ns(self) noexcept
-    cdef void judge_pause(self, int count) noexcept
     cdef int attach(self, Channel channel, int fd, uint32_t events) except -1
     cdef int attach_late(self, Channel channel, int fd, uint32_t events) except -1
     cdef void seat(self, Channel channel, int fd) noexcept

@@ -17,6 +17,7 @@ from lbcore.selection.clock cimport monotonic_ns
 from lbcore.transport.epoll cimport (
     EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLET, epoll_create1, epoll_ctl, epoll_event, epoll_wait,
 )
+from lbcore.transport.gathering cimport NO_GATHERING, pauses_fit, pauses_init, pauses_judge, pauses_sleep, pauses_turn_over
 from lbcore.transport.timers cimport TICK_MS, Timer, timer_clear, timer_init, timer_set, wheel_clear, wheel_expired, wheel_init
 
 cdef enum:
@@ -26,28 +27,7 @@ cdef enum:
     SHARED_LINGER_MS = 1       # `linger_ms` if the loop has other tasks, which wait meanwhile
     TURN_MS = 5                # longest turn of the data plane, in which other work of the loop waits
     LOADED_EVENTS = 32         # a turn with this number of events counts as load
-    LEAST_PAUSE_NS = 50000     # in which output of many streams gathers; the kernel may make a pause longer by as much
-    MOST_PAUSE_NS = 300000     # pauses of what gathers longer grow up to this, and up to ...
-    PAUSE_PER_STREAM_NS = 4000         # ... this for each open stream: a part of the time that each of so many takes anyway
-    GATHER_STREAMS = 32        # open streams from which on there are pauses
-    GATHER_PER_SESSION = 2     # least streams of a session, on average: output of a single one has nothing to share with
-    GATHERED_EVENTS = 16       # a batch with this number of events is large enough without a pause, or after a shorter one
-    WORTH_EVENTS = 4           # a pause with this number of events is worth a longer one
-    PAUSE_SHRINKS = 16         # part of its length that a pause loses
-    PEAK_FADES = 8             # part of the most open streams that is forgotten in each turn
     LATE_NS = 10000000         # time after which a channel of `attach_late` is watched
-    MOST_SKIPPED = 64          # most batches without a pause, after pauses in which nothing came
-
-cdef extern from * nogil:
-    """
-    #include <time.h>
-
-    static inline void lbcore_pause(long ns) {
-        struct timespec time = {0, ns};
-        clock_nanosleep(CLOCK_MONOTONIC, 0, &time, NULL);
-    }
-    """
-    void sleep_for "lbcore_pause"(long ns)
 
 _log = logging.getLogger("lbcore.transport")
 
@@ -100,7 +80,7 @@ cdef class Channel(Timed):
 cdef class Flushable:
     """What puts its output together until a batch of events has been served: many small pieces cost one call then.
 
-    Of what has many streams the output may wait a moment longer, under load: see `Reactor.may_pause`.
+    Of what has many streams the output may wait a moment longer, under load: see `pauses_fit`.
     """
 
     cdef int on_batch_end(self) except -1:
@@ -180,7 +160,7 @@ cdef class Reactor:
         if self.epfd < 0:
             raise OSError(errno, os.strerror(errno))
         self.linger_ms = LINGER_MS
-        self.pause_ns = LEAST_PAUSE_NS
+        pauses_init(&self.pauses)
         self.read_clock()
         wheel_init(&self.wheel, self.now_ms)
         loop.add_reader(self.epfd, self._poll)
@@ -423,7 +403,6 @@ cdef class Reactor:
         cdef Channel channel
         cdef int count, i, timeout = 0, served = 0
         cdef int64_t turn_over = monotonic_ms() + TURN_MS, now
-        cdef long pause_ns
         cdef bint paused = False
         self.hurried = False
         while self.epfd >= 0:
@@ -448,12 +427,11 @@ cdef class Reactor:
                     channel.fail(error)
             served += count
             if paused:
-                self.judge_pause(count)
-            elif self.first_touched is not None and self.may_pause(count):
-                pause_ns = self.next_pause_ns()
+                pauses_judge(&self.pauses, self.gathers, count)
+            elif (self.first_touched is not None and self.loaded and not self.hurried and self.epfd >= 0
+                  and pauses_fit(&self.pauses, self.gathers, count)):
                 with nogil:
-                    sleep_for(pause_ns)
-                self.pauses += 1
+                    pauses_sleep(&self.pauses, self.gathers)
                 paused = True
                 timeout = 0
                 continue                       # with what has happened meanwhile
@@ -467,41 +445,8 @@ cdef class Reactor:
             paused = False
             timeout = self.linger_ms
         self.loaded = served >= LOADED_EVENTS
-        self.peak -= self.peak // PEAK_FADES
+        pauses_turn_over(&self.pauses)
         return served
-
-    cdef bint may_pause(self, int count) noexcept:
-        """Whether output waits for that of further events, after a batch of so many.
-
-        Under load, servers that answer one by one would have each answer cost a wake-up, and a call that sends it. While many streams
-        are under way these costs are shared by a pause, which is short beside the time that a stream takes with so many others.
-        """
-        self.peak = max(self.peak, self.streams[0], self.streams[1])           # most have one at each end
-        if not self.gathers or not self.loaded or count >= GATHERED_EVENTS or self.hurried or self.epfd < 0 \
-                or self.peak < GATHER_STREAMS or self.streams[0] + self.streams[1] < GATHER_PER_SESSION * self.sessions:
-            return False
-        if self.skipped:
-            self.skipped -= 1
-            return False
-        return True
-
-    cdef long next_pause_ns(self) noexcept:
-        return self.pause_ns if self.gathers == GATHERS_LONGER else LEAST_PAUSE_NS
-
-    cdef void judge_pause(self, int count) noexcept:
-        """So many events have come in a pause. Where none do, pauses become seldom.
-
-        Those of what gathers longer grow while each brings some events, but not more than one batch should have, and shrink otherwise.
-        """
-        cdef long most_ns = min(<long>MOST_PAUSE_NS, <long>(self.peak * PAUSE_PER_STREAM_NS))
-        if self.gathers == GATHERS_LONGER:
-            if WORTH_EVENTS <= count < GATHERED_EVENTS:
-                self.pause_ns *= 2
-            else:
-                self.pause_ns -= self.pause_ns // PAUSE_SHRINKS
-            self.pause_ns = max(<long>LEAST_PAUSE_NS, min(self.pause_ns, most_ns))
-        self.doubt = 0 if count else min(2 * self.doubt + 1, <int>MOST_SKIPPED)
-        self.skipped = self.doubt
 
     def _tick(self) -> None:
         """Fire the timers that are due, have late channels watched, and schedule the next call while there are any of either."""
@@ -529,6 +474,16 @@ cdef class Reactor:
     def _release(self) -> None:
         self.enter()
         release_left(self)
+
+    @property
+    def pauses_made(self) -> int:
+        """The number of pauses in which output has gathered so far."""
+        return self.pauses.made
+
+    @property
+    def pause_ns(self) -> int:
+        """The length of the next pause of output that gathers longer."""
+        return self.pauses.longer_ns
 
     def close(self) -> None:
         """Stop. The owners must have closed their channels before. Safe to call twice."""

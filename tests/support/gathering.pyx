@@ -32,8 +32,8 @@ cdef class Output(Flushable):
 def be(Reactor reactor, bint loaded, Py_ssize_t streams, Py_ssize_t sessions=1) -> None:
     """Be under load or not, with so many open streams of clients in so many sessions."""
     reactor.loaded = loaded
-    reactor.streams[0] = streams
-    reactor.sessions = sessions
+    reactor.pauses.streams[0] = streams
+    reactor.pauses.sessions = sessions
 
 
 def hurry(Reactor reactor) -> None:
@@ -42,7 +42,7 @@ def hurry(Reactor reactor) -> None:
 
 def streams_of(Reactor reactor) -> tuple[int, int, int]:
     """The open streams of clients, those of servers, and the sessions that have any."""
-    return reactor.streams[0], reactor.streams[1], reactor.sessions
+    return reactor.pauses.streams[0], reactor.pauses.streams[1], reactor.pauses.sessions
 
 
 def kinds() -> tuple[int, int, int]:

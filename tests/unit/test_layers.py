@@ -60,8 +60,8 @@ INTERNAL = {
         "routing": "asker decision",
         "tls": "end",
         "transport": "arrival ask_stream clock connect connection datagrams dial dialer encryption flow flow_client "
-        "flow_socket http1_body http1_client http1_server http2_client http2_server http2_session http3_client "
-        "http3_session linger listener local_stream mirror_stream pool protocols quic request_stream "
+        "flow_socket gathering http1_body http1_client http1_server http2_client http2_server http2_session "
+        "http3_client http3_session linger listener local_stream mirror_stream pool protocols quic request_stream "
         "reserve scarcity server_connection session_table socket splice tcp_client timers tunnel udp_address "
         "udp_endpoint udp_session udp_socket",
     }.items()

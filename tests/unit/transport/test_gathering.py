@@ -68,7 +68,7 @@ def test_output_of_many_streams_under_load_is_sent_together() -> None:
         with chain(reactor, 2, before=loaded) as events:
             await events.run()
             assert events.output.sent == [2]
-            assert reactor.pauses == 1
+            assert reactor.pauses_made == 1
 
     with_reactor(body)
 
@@ -90,7 +90,7 @@ def test_other_output_is_sent_at_once(case: str) -> None:
         with chain(reactor, 2, gathers=AT_ONCE if case == "no streams in it" else GATHERS, before=before) as events:
             await events.run()
             assert events.output.sent == [1, 1]
-            assert reactor.pauses == 0
+            assert reactor.pauses_made == 0
 
     with_reactor(body)
 
@@ -134,11 +134,11 @@ def test_the_number_of_streams_of_late_counts() -> None:
         with chain(reactor, 2, before=lambda: None) as events:
             events.before = lambda: module.be(reactor, True, 2 * MANY if events.served == 0 else 2)
             await events.run()
-        pauses = reactor.pauses
+        pauses = reactor.pauses_made
         for _ in range(20):
             with chain(reactor, 2, before=lambda: module.be(reactor, True, 2)) as events:
                 await events.run()
-        assert reactor.pauses > pauses, "the number is forgotten at once"
+        assert reactor.pauses_made > pauses, "the number is forgotten at once"
         with chain(reactor, 2, before=lambda: module.be(reactor, True, 2)) as events:
             await events.run()
             assert events.output.sent == [1, 1], "the number is kept for ever"
@@ -153,7 +153,7 @@ def test_pauses_in_which_nothing_comes_become_seldom() -> None:
         for _ in range(12):
             with chain(reactor, 1, before=loaded) as events:
                 await events.run()
-            pauses.append(reactor.pauses)
+            pauses.append(reactor.pauses_made)
         # After the first one a batch without any, then three, then seven.
         assert pauses == [1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3]
 
