@@ -45,7 +45,7 @@ cdef class EntryPoint:
     cdef RouteIndex encrypted_routes   # of what comes over TLS
     cdef object encryption             # Encryption of the transport; None = TLS is not spoken here
     cdef dict options_by_host          # of TLS: their name by host, `*.x` for any label before x; None = all have the same
-    cdef dict options_by_router        # likewise: those that the hosts of a router have, if they are not the default ones
+    cdef dict options_by_router        # likewise, by the name of the router; the others have the default ones
     cdef TcpRoutes tcp                 # routers of layer 4, which come first; None = there are none
     cdef bint first_bytes_count        # what they are decides: TLS is spoken here
     cdef EntryPointStats* stats
@@ -63,4 +63,4 @@ cdef class EntryPoint:
 
     cdef object options_of(self, bytes host)
     cdef int tell_of_http3(self, Response response) except -1
-    cdef bint misdirected(self, bytes server_name, bytes host, Route route)
+    cdef bint misdirected(self, bytes server_name, Route route)

@@ -96,14 +96,10 @@ cdef class EntryPoint:
                 found = self.options_by_host.get(b"*" + host[dot:])
         return found
 
-    cdef bint misdirected(self, bytes server_name, bytes host, Route route):
-        """Whether a request came over a connection whose handshake went by other options than those of its host, or of its
-        router, whose rule may take more hosts than it names. route: None = no router takes it."""
-        cdef object options = self.options_of(host), wanted
-        if server_name != host and self.options_of(server_name) != options:
-            return True
-        wanted = None if route is None else self.options_by_router.get(route.root)
-        return wanted is not None and wanted != options
+    cdef bint misdirected(self, bytes server_name, Route route):
+        """Whether a request came over a connection whose handshake went by other options than those of its router, whatever its host
+        is: a router may take more hosts than it names, and hosts that others name. route: None = no router takes it."""
+        return route is not None and self.options_by_router.get(route.root) != self.options_of(server_name)
 
     def watch(self, Observer observer) -> None:
         """Have every exchange from now on noted."""

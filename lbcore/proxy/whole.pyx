@@ -11,7 +11,7 @@ from lbcore.http.reflect cimport reflect
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.sanitizer cimport POOLS
-from lbcore.http.span cimport span_bytes, span_eq
+from lbcore.http.span cimport span_eq
 from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Middleware, Pending, Reply, Slot, item_of
 from lbcore.proxy.attempt cimport Attempt
 from lbcore.proxy.entry_point cimport EntryPoint
@@ -78,7 +78,7 @@ cdef class WholeExchange(AnswerWay):
         else:
             self.route = <Route>self.entry_point.encrypted_routes.find(head)
             if self.entry_point.options_by_host is not None \
-                    and self.entry_point.misdirected(self.server_name, span_bytes(head.host), self.route):
+                    and self.entry_point.misdirected(self.server_name, self.route):
                 self.route = None
                 self.error = ERROR_BAD_REQUEST
                 return self.answer(421, b"Misdirected Request\n", True)

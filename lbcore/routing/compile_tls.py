@@ -107,17 +107,25 @@ class TlsCompiler:
 
     def options_by_host(self) -> dict[str, dict[bytes, str]]:
         """By entry point whose hosts do not all have the default options: the names of the options, by host."""
+        self._resolve()
         found = {point: _others(hosts) for point, hosts in self._hosts.items()}
         return {point: {_key(host): name for host, name in hosts.items()} for point, hosts in found.items() if hosts}
 
     def options_by_router(self) -> dict[str, dict[str, str]]:
-        """By entry point: the names of options, not the default ones, that all hosts of a router have, by its name."""
-        found: dict[str, dict[str, str]] = {}
+        """By entry point: the names of options, by that of the router, where it has others than the default ones."""
+        self._resolve()
+        return {
+            point: {name: options for name, (options, _) in routers.items()} for point, routers in self._routers.items()
+        }
+
+    def _resolve(self) -> None:
+        """Give a router the default options if one of its hosts has these for another router: its other hosts have
+        them, too, and what else names those."""
         for point, routers in self._routers.items():
             hosts = self._hosts[point]
-            of_all = {name: {hosts[host] for host in own} for name, (_, own) in routers.items()}
-            found[point] = {name: options for name, (options, _) in routers.items() if of_all[name] == {options}}
-        return found
+            while lost := [name for name, (own, of) in routers.items() if {hosts[host] for host in of} != {own}]:
+                for name in lost:
+                    hosts.update(dict.fromkeys(routers.pop(name)[1], DEFAULT))
 
     def acceptors(self) -> dict[str, Acceptor]:
         """The acceptors of the entry points with TLS. Raises ImportError without OpenSSL."""
@@ -127,6 +135,7 @@ class TlsCompiler:
         from lbcore.tls.handshake import Acceptor
         from lbcore.tls.tickets import TicketKeys
 
+        self._resolve()
         tickets = TicketKeys(self._region)
         found = {}
         for point, hosts in self._hosts.items():

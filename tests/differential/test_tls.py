@@ -45,6 +45,10 @@ def dynamic(server: str, files: dict[str, Files]) -> dict[str, Any]:
         "two": {"rule": "Host(`two.test`)", "tls": {"options": "new"}},
         "twice": {"rule": "Host(`two.test`) && Path(`/x`)", "tls": {"options": "old"}},
         "secure": {"rule": "Host(`s.test`)", "entryPoints": ["secure"]},
+        "rest": {"rule": "PathPrefix(`/rest`)", "tls": {}},
+        "no-host": {"rule": "PathPrefix(`/no-host`)", "tls": {"options": "mutual"}},
+        "mixed": {"rule": "Host(`mixed.test`) || Host(`two.test`) && Path(`/y`)", "tls": {"options": "any"}},
+        "or": {"rule": "Host(`or.test`) || PathPrefix(`/or`)", "tls": {"options": "any"}},
     }
     found = config_for(server)
     found["http"]["routers"] = {
@@ -124,6 +128,7 @@ def outcome(
     version: ssl.TLSVersion | None = None,
     client: str = "",
     point: str = "web",
+    path: str = "/",
 ) -> tuple[str, ...]:
     """Version, suite, certificate and status; or that there was no answer."""
     context = ssl.create_default_context()
@@ -136,7 +141,7 @@ def outcome(
     try:
         sock = context.wrap_socket(connect(world.both.ports[name][point]).sock, server_hostname=server_name)
         peer = Peer(sock)
-        peer.send(get("/", host))
+        peer.send(get(path, host))
         status = peer.until(b"\r\n").split()[1].decode()
     except (OSError, EOFError):
         return ("no answer",)
@@ -190,6 +195,23 @@ def test_same_client_of_http2_same_outcome(world: World, server_name: str, host:
 def test_same_client_same_outcome(world: World, name: str) -> None:
     case: Any = CASES[name]
     traefik, lbcore = (outcome(world, each, *case) for each in NAMES)
+    assert lbcore == traefik
+
+
+@pytest.mark.parametrize("path", ["/", "/rest", "/no-host", "/or"])
+@pytest.mark.parametrize("host", ["a.test", "b.test", "c.test", "or.test", "nobody.test"])
+@pytest.mark.parametrize("server_name", ["a.test", "c.test", "or.test", "any.test", None])
+def test_the_options_of_the_router_count(world: World, server_name: str | None, host: str, path: str) -> None:
+    traefik, lbcore = (outcome(world, each, server_name, host, None, "client", "web", path) for each in NAMES)
+    assert lbcore == traefik
+
+
+@pytest.mark.parametrize("client", ["", "client"])
+@pytest.mark.parametrize("server_name", ["mixed.test", "two.test", "any.test"])
+def test_a_router_whose_hosts_are_in_conflict_has_the_default_options(
+    world: World, server_name: str, client: str
+) -> None:
+    traefik, lbcore = (outcome(world, each, server_name, "mixed.test", None, client) for each in NAMES)
     assert lbcore == traefik
 
 

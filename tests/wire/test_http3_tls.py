@@ -44,7 +44,7 @@ def test_a_host_with_other_options_than_the_connection_is_misdirected(made: dict
     with serving() as server:
         dynamic = secured(server.url, made["a"], options={"o": {"minVersion": "VersionTLS13"}})
         routers = dynamic["http"]["routers"]
-        routers["other"] = {**routers["all"], "rule": "Host(`b.test`)", "tls": {"options": "o"}}
+        routers["other"] = {**routers["all"], "rule": "Host(`b.test`) && PathPrefix(`/`)", "tls": {"options": "o"}}
         with edge(dynamic, http3={}) as lb:
             expected = [("a.test", 200), ("b.test", 421), ("c.test", 200)]
             with http3(lb.address) as h3:

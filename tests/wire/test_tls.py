@@ -47,7 +47,7 @@ def secured(url: str, tls: dict[str, Any], **routers: dict[str, Any]) -> dict[st
     """A configuration with one router for what comes over TLS, and others."""
     dynamic = config_for(url)
     dynamic["http"]["routers"] = {
-        "all": {"rule": "PathPrefix(`/`)", "service": "all", "tls": {}},
+        "all": {"rule": "PathPrefix(`/`)", "priority": 1, "service": "all", "tls": {}},
         **{name: {"service": "all", **router} for name, router in routers.items()},
     }
     return {**dynamic, "tls": tls}
@@ -81,8 +81,8 @@ def of(files: Files) -> bytes:
     return ssl.PEM_cert_to_DER_cert(files.certificate.read_text())
 
 
-def status(peer: Peer, host: str = "a.test") -> str:
-    peer.send(HELLO % host.encode())
+def status(peer: Peer, host: str = "a.test", path: str = "/") -> str:
+    peer.send((HELLO % host.encode()).replace(b" / ", f" {path} ".encode(), 1))
     head = peer.until(b"\r\n\r\n")
     length = next(line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length"))
     peer.exactly(int(length.partition(b":")[2]))
@@ -372,8 +372,8 @@ def test_no_session_leads_past_a_certificate_that_is_asked_for(made: dict[str, F
 def test_a_host_with_other_options_than_the_connection_is_misdirected(made: dict[str, Files]) -> None:
     tls = {"certificates": [made["a"].entry], "options": {"o": {"minVersion": "VersionTLS13"}}}
     routers = {
-        "r": {"rule": "Host(`b.test`)", "tls": {"options": "o"}},
-        "s": {"rule": "Host(`c.test`)", "tls": {"options": "o"}},
+        "r": {"rule": "Host(`b.test`) && PathPrefix(`/`)", "tls": {"options": "o"}},
+        "s": {"rule": "Host(`c.test`) && PathPrefix(`/`)", "tls": {"options": "o"}},
     }
     with secure(tls, **routers) as lb:
         peer = over_tls(lb)
@@ -391,7 +391,7 @@ def test_a_router_with_options_takes_no_other_host_without_them(made: dict[str, 
     tls = {"certificates": [made["a"].entry], "options": {"o": {"clientAuth": asked}}}
     routers = {
         "r": {"rule": "HostRegexp(`^.+[.]b[.]test$`) || Host(`b.test`)", "tls": {"options": "o"}},
-        "s": {"rule": "Host(`c.test`)", "tls": {"options": "o"}},
+        "s": {"rule": "Host(`c.test`) && PathPrefix(`/`)", "tls": {"options": "o"}},
     }
     with secure(tls, **routers) as lb:
         for name in ("x.b.test", "a.test"):
@@ -400,6 +400,23 @@ def test_a_router_with_options_takes_no_other_host_without_them(made: dict[str, 
         own = trusting(made["client"])
         assert status(over_tls(lb, "b.test", own), "b.test") == "200"
         assert status(over_tls(lb, "b.test", own), "c.test") == "200"
+
+
+def test_a_host_without_certificates_of_clients_leads_to_no_router_that_asks_for_them(made: dict[str, Files]) -> None:
+    asked = {"caFiles": [str(made["client"].certificate)], "clientAuthType": "RequireAndVerifyClientCert"}
+    options = {"default": {"clientAuth": asked}, "open": {}}
+    routers = {
+        "r": {"rule": "Host(`a.test`) && Path(`/open`)", "tls": {"options": "open"}},
+        "mixed": {"rule": "Host(`b.test`) || Host(`c.test`)", "tls": {"options": "open"}},
+        "s": {"rule": "Host(`c.test`) && Path(`/x`)", "tls": {}},
+        "all": {"rule": "PathPrefix(`/`)", "priority": 1, "tls": {}},
+    }
+    with secure({"certificates": [made["a"].entry], "options": options}, **routers) as lb:
+        peer = over_tls(lb, "a.test")
+        assert [status(peer, "a.test", path) for path in ("/open", "/", "/other")] == ["200", "421", "421"]
+        assert status(over_tls(lb, "b.test", trusting(made["client"])), "b.test") == "200"
+        with pytest.raises((OSError, EOFError)):  # all hosts of a router have the options of the one in conflict
+            status(over_tls(lb, "b.test"), "b.test")
 
 
 def test_two_options_for_one_host_are_none(made: dict[str, Files]) -> None:
