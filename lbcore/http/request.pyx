@@ -573,7 +573,10 @@ cdef class Request(Message):
                     i += 1
                 if i == at:
                     return 400
-                # The authority of the target overrides the Host header (RFC 9112 section 3.2.2).
+                # The authority of the target overrides the Host header (RFC 9112 section 3.2.2), which has to be one all the same.
+                status = split_authority(head.authority, &head.host, &lower)
+                if status:
+                    return status
                 head.authority = span_of(target.ptr + at, i - at)
                 self.has_host = True
                 target = span_of(target.ptr + i, target.len - i)

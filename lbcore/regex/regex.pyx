@@ -8,8 +8,10 @@ check at import detects a mismatch).
 cimport cython
 from libc.stdint cimport uintptr_t
 from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
 
 from lbcore.http.span cimport Span, span_of
+from lbcore.http.utf8 cimport is_utf8, utf8_step
 
 import re
 
@@ -155,7 +157,34 @@ cdef bint regex_search(void* compiled, Span text) noexcept nogil:
     cdef const char* ptr = text.ptr
     if ptr == NULL:
         ptr = b""
-    return match(compiled, text.len, ptr, 0, text.len, UNANCHORED, NULL, 0)
+    if is_utf8(ptr, text.len):
+        return match(compiled, text.len, ptr, 0, text.len, UNANCHORED, NULL, 0)
+    return search_mended(compiled, text)
+
+
+cdef bint search_mended(void* compiled, Span text) noexcept nogil:
+    """Whether it matches a text with U+FFFD in place of each byte that is no UTF-8: so Go reads it, and `.` and `[^/]` fit there.
+
+    RE2 has nothing fit such a byte, and a request with one would pass by the rules and checks that are meant for it.
+    """
+    cdef char* mended = <char*>malloc(3 * text.len)       # ours until the return; no byte becomes more than three
+    cdef Py_ssize_t i = 0, length = 0, step
+    cdef bint found
+    if mended == NULL:
+        return False
+    while i < text.len:
+        step = utf8_step(<const unsigned char*>text.ptr + i, text.len - i)
+        if step:
+            memcpy(mended + length, text.ptr + i, step)
+            i += step
+            length += step
+        else:
+            memcpy(mended + length, b"\xef\xbf\xbd", 3)
+            i += 1
+            length += 3
+    found = match(compiled, length, mended, 0, length, UNANCHORED, NULL, 0)
+    free(mended)
+    return found
 
 
 def check(pattern: str):

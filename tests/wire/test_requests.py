@@ -279,6 +279,14 @@ def test_absolute_form_sets_the_host() -> None:
         assert lb.ask(request)[2] == b"GET /p?q HTTP/1.1 real.test:81"
 
 
+@pytest.mark.parametrize("host", [b"a b", b"a/b", b"[::1", b"a?b", b"caf\xc3\xa9"])
+def test_absolute_form_needs_a_host_header_that_is_one(host: bytes) -> None:
+    with serving() as server, edge(config_for(server.url)) as lb:
+        status, _, body = lb.ask(b"GET http://real.test/ HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
+        assert (status, body.startswith(b"400 Bad Request")) == ("HTTP/1.1 400 Bad Request", True)
+        assert server.connections == 0
+
+
 def test_http_1_0_client_gets_its_answer_and_the_end() -> None:
     with serving() as server, edge(config_for(server.url)) as lb:
         client = lb.client()

@@ -75,6 +75,33 @@ def test_rule_on_a_request(rule: str, request_head: bytes, matches: bool) -> Non
     assert compile_rule(rule).matches(request_head) is matches
 
 
+@pytest.mark.parametrize("given", ["%FF", "%C3", "%C0%AF", "%ED%A0%80", "%F5", "%C3%A9%FF%E2%82"])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "PathRegexp(`^/api/.*$`)",
+        "PathRegexp(`^/api/[^/]+$`)",
+        "PathRegexp(`^/api/\\x{FFFD}|é`)",
+        "QueryRegexp(`q`, `^.+$`)",
+    ],
+)
+def test_bytes_that_are_no_text_pass_by_no_regular_expression(rule: str, given: str) -> None:
+    request = head(f"/api/{given}?q={given}")
+    assert compile_rule(rule).matches(request)
+    assert not compile_rule(f"!{rule}").matches(request)
+
+
+def test_bytes_of_a_header_that_are_no_text_pass_by_no_regular_expression() -> None:
+    request = b"GET / HTTP/1.1\r\nHost: a.test\r\nX-A: a\xffb\r\n\r\n"
+    assert compile_rule("HeaderRegexp(`X-A`, `^a.b$`)").matches(request)
+    assert not compile_rule("HeaderRegexp(`X-A`, `^a..b$`)").matches(request)
+
+
+def test_a_surrogate_is_three_bytes_that_are_no_text() -> None:
+    assert compile_rule("PathRegexp(`^/...$`)").matches(head("/%ED%A0%80"))
+    assert not compile_rule("PathRegexp(`^/.$`)").matches(head("/%ED%A0%80"))
+
+
 @pytest.mark.parametrize(
     ("rule", "client", "matches"),
     [
