@@ -21,6 +21,7 @@ from lbcore.middleware.challenges import Challenges
 from lbcore.middleware.recursion import RefuseRecursion
 from lbcore.middleware.respond import Ping
 from lbcore.routing.balancer import LoadBalancer
+from lbcore.routing.closed import closed
 from lbcore.routing.compile_layer4 import Layer4Part
 from lbcore.routing.compile_middlewares import Compilation, MiddlewareCompiler, reason_of
 from lbcore.routing.compile_own import (
@@ -39,7 +40,7 @@ from lbcore.routing.compile_tcp import TcpCompiler
 from lbcore.routing.compile_tls import TlsCompiler
 from lbcore.routing.compile_udp import UdpCompiler
 from lbcore.routing.index import RouteIndex, file_rule
-from lbcore.routing.order import Compiled, Order, Placed, Rank
+from lbcore.routing.order import CLOSED, Compiled, Order, Placed, Rank
 from lbcore.routing.route import Route
 from lbcore.routing.server import Server
 from lbcore.routing.service import Service
@@ -65,6 +66,7 @@ class MadeOf:
     routes  by entry point and router, without those below others.
     placed  by entry point, and whether it is of those over TLS: the routers in the order of trial.
     in_trees  routers below others, and those above them.
+    closed  by entry point and router: what stands in the place of routers that cannot run.
     length  tables before it that have taken over parts of each other.
     """
 
@@ -74,6 +76,7 @@ class MadeOf:
     routes: Mapping[str, Mapping[str, Route]]
     placed: Mapping[tuple[str, bool], Order]
     in_trees: set[str]
+    closed: Mapping[tuple[str, str], tuple[model.Router, Compiled]]
     length: int
     tcp: Layer4Part
     udp: Layer4Part
@@ -273,6 +276,7 @@ class _Compiler:
         self.placed: dict[tuple[str, bool], Order] = {}
         self.ranks_gone: list[Rank] = []  # in the table in force, of those that have to be made again
         self.in_trees: set[str] = set()  # routers below others, and those above them
+        self.closed: dict[tuple[str, str], tuple[model.Router, Compiled]] = {}
 
     def follow(self, before: Table, todo: Todo) -> None:
         """Take over all of the table in force but what has to be made again."""
@@ -313,26 +317,29 @@ class _Compiler:
             return points[key]
 
         routers: dict[tuple[str, bool], list[Ranked]] = {}
+        out: dict[str, list[Ranked]] = {}  # by entry point: those with TLS that cannot run there
         todo = in_order(None if self.todo is None else self.todo["router"], self.http.routers)
         for name, router in todo.items():
             if name not in self.found.routers and (errors := self.middlewares.errors_of(router, name)):
                 self.found.routers[name] = errors
         spread_in_trees(self.trees, self.http.routers, self.found)
         for name, router in todo.items():
-            if name in self.found.routers or router.parent_refs:
+            if router.parent_refs:
                 continue
-            wanted = entry_points_of(router, self.static)
-            if not (sound := [point for point in wanted if not errors_on(point, name)]):
+            wanted, runs = entry_points_of(router, self.static), name not in self.found.routers
+            sound = [point for point in wanted if not errors_on(point, name)] if runs else []
+            if runs and not sound:
                 errors = [error for point in wanted for error in errors_on(point, name)]
                 self.found.routers[name] = list(dict.fromkeys(errors))
                 if not any(self.middlewares.lacks_middlewares(point, name) for point in wanted):
                     self.found.following.add(("router", name))
-                continue
             for point in wanted:
+                encrypted = tls_of(router, point, self.static) is not None
                 if point in sound:
-                    encrypted = tls_of(router, point, self.static) is not None
                     routers.setdefault((point, encrypted), []).append(ranked(name, router))
-                else:
+                elif encrypted:
+                    out.setdefault(point, []).append(ranked(name, router))
+                if sound and point not in sound:
                     text = "; ".join(errors_on(point, name))
                     self.found.warnings.append(f"router {name} is not on entry point {point}: {text}")
                     self.found.odd["router"].add(name)
@@ -341,7 +348,8 @@ class _Compiler:
         for point in self.static.stream_points:
             all_encrypted = self.static.entry_points[point].http.tls is not None
             for encrypted in (False, True):
-                placed = self.place(point, encrypted, routers.get((point, encrypted), []))
+                entries = routers.get((point, encrypted), [])
+                placed = self.place(point, encrypted, entries, out.get(point, []) if encrypted else [])
                 compiled = self.own.add(point, placed) if all_encrypted == encrypted else placed.compiled
                 order[encrypted][point] = compiled
                 if routes:
@@ -430,7 +438,7 @@ class _Compiler:
         services = Before(self.http, of.own_identity, of.members, of.services, of.balancers, of.servers, of.queued)
         length = 0 if self.before is None else self.before.made_of.length + 1
         assert self.found.checked is not None
-        made = self.routes, self.placed, self.in_trees
+        made = self.routes, self.placed, self.in_trees, self.closed
         return MadeOf(self.static, self.found.checked, services, *made, length, tcp, udp)
 
     def disabled_with_unused(self, tcp: TcpCompiler, udp: UdpCompiler) -> list[Disabled]:
@@ -442,11 +450,13 @@ class _Compiler:
         """Highest priority first, then by provider and name, so that all workers and all runs agree."""
         return -entry[0], self.static.providers.rank(entry[1]), entry[1]
 
-    def place(self, point: str, encrypted: bool, entries: list[Ranked]) -> Order:
-        """The routers of an entry point in the order of trial. Those that cannot be built are left out.
+    def place(self, point: str, encrypted: bool, entries: list[Ranked], out: list[Ranked]) -> Order:
+        """The routers of an entry point in the order of trial. Those that cannot be built are left out, or closed.
 
         entries  those that have to be made; the others are taken over from the table in force.
+        out      those that cannot run.
         """
+        out = [*out]
         placed: list[Placed] = []
         for entry in sorted(entries, key=self.rank):
             _, name, router = entry
@@ -454,15 +464,30 @@ class _Compiler:
                 compiled = file_rule(rule_of(router, self.static)), self.route(point, name, router)
             except Exception as error:
                 self.found.routers[name] = [reason_of(error)]
+                out.append(entry)
                 continue
             tls = tls_of(router, point, self.static)
             placed.append((self.rank(entry), compiled, "" if tls is None else options_name(tls, name)))
+        if encrypted:
+            placed += [(self.rank(entry), each, CLOSED) for entry in out if (each := self.close(point, entry))]
         before = self.placed.get((point, encrypted))
         order = Order(placed) if self.todo is None or before is None else before.changed(self.ranks_gone, placed)
         self.placed[point, encrypted] = order
         if encrypted and order.ranks:
             self.tls.add_all(point, order)
         return order
+
+    def close(self, point: str, entry: Ranked) -> Compiled | None:
+        """What stands in the place of a router that cannot run. None: nothing has to."""
+        _, name, router = entry
+        of, found = (self.before.made_of.closed if self.before is not None else {}).get((point, name), (None, None))
+        if of is not router:
+            found = closed(point, name, router, self.static)
+        tls = tls_of(router, point, self.static)
+        if found is not None and tls is not None:
+            self.closed[point, name] = router, found
+            self.tls.close(point, name, found[0].rule, options_name(tls, name))
+        return found
 
     def indexed(self, point: str, encrypted: bool, order: list[Compiled]) -> RouteIndex:
         """The index of routers in the order of trial: that of the table in force, if they are the same."""

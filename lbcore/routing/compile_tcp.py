@@ -11,14 +11,17 @@ from lbcore.config import tcp as model
 from lbcore.config.difference import qualify
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.resolved import options_name, tcp_entry_points_of, tcp_rule_of
+from lbcore.config.rule import RuleError, matchers_in
 from lbcore.config.static import StaticConfig
 from lbcore.config.tcp.servers_transports import TcpDialing
 from lbcore.config.tls import ServerTls
 from lbcore.config.validate.layer4 import Sound
 from lbcore.config.validate.tcp import check_tcp
+from lbcore.config.validate.tls import options_errors
 from lbcore.http.networks import Networks
 from lbcore.routing.balancer import LoadBalancer
 from lbcore.routing.compile_layer4 import Layer4Compiler, Layer4Part
+from lbcore.routing.compile_own import NO_SERVICE
 from lbcore.routing.compile_tls import TlsCompiler
 from lbcore.routing.matcher import Program
 from lbcore.routing.server import Server
@@ -102,12 +105,15 @@ class TcpCompiler(Layer4Compiler):
         ranked: dict[str, list[tuple[tuple[int, int, str], TcpRoute]]] = {}
         before = self.routes_before()
         for name, router in self.tcp.routers.items():
-            if name in wrong:
+            if name in wrong and not self.is_closed(name, router):
                 continue
             try:
-                service, kept = self.of(router, name), before.get(name)
-                stays = kept is not None and kept.service is service and self.is_as_before(name, router)
-                route = kept if kept is not None and stays else self.route(name, router, service, tls)
+                if name in wrong:
+                    route = self.closed(name, router, tls)
+                else:
+                    service, kept = self.of(router, name), before.get(name)
+                    stays = kept is not None and kept.service is service and self.is_as_before(name, router)
+                    route = kept if kept is not None and stays else self.route(name, router, service, tls)
             except Exception as error:
                 self.disabled.append(self.disable("Router", name, error))
                 continue
@@ -129,6 +135,25 @@ class TcpCompiler(Layer4Compiler):
             return False
         of, known = self.tcp.middlewares, self.base.config.middlewares
         return all(of[key] is known.get(key) for key in (qualify(each, name) for each in router.middlewares))
+
+    def is_closed(self, name: str, router: model.TcpRouter) -> bool:
+        """Whether a router that cannot run keeps its place: its TLS options, which may ask for certificates of clients,
+        cannot be used, and other routers must not take its connections by theirs."""
+        if router.tls is None or router.tls.passthrough or not options_errors(self.tls, options_name(router.tls, name)):
+            return False
+        try:
+            return bool(matchers_in(tcp_rule_of(router, self.static)))
+        except RuleError:
+            return False
+
+    def closed(self, name: str, router: model.TcpRouter, tls: TlsCompiler) -> TcpRoute:
+        """What stands in the place of a router whose TLS options cannot be used: it refuses all handshakes."""
+        assert router.tls is not None
+        acceptor, takes_all = tls.acceptor_of_layer_4(options_name(router.tls, name)), router.rule.strip() == CATCH_ALL
+        rule = Program(tcp_rule_of(router, self.static))
+        route = TcpRoute(name, rule, [], NO_SERVICE, encrypted=True, acceptor=acceptor, takes_all=takes_all)
+        self.ends_tls.append(route)
+        return route
 
     def route(self, name: str, router: model.TcpRouter, service: Service, tls: TlsCompiler) -> TcpRoute:
         """The route of a router."""

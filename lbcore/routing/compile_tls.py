@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.rule import Rule, hosts_in
 from lbcore.config.tls import DEFAULT, Certificate, TlsOptions
-from lbcore.routing.order import Order
+from lbcore.config.validate.tls import options_errors
+from lbcore.routing.order import CLOSED, Order
 from lbcore.state.region import Region
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class TlsCompiler:
         self._hosts: dict[str, dict[str, str]] = {}  # the name of the options, by entry point and host
         # Options and hosts of the routers that have others than the default ones, by entry point and name.
         self._routers: dict[str, dict[str, tuple[str, list[str]]]] = {}
+        self._closed: dict[str, dict[str, str]] = {}  # those of routers that cannot run; CLOSED: there is no handshake
+        self._out: list[tuple[str, str, list[str]]] = []  # these routers: entry point, name, hosts
         self._without_host: set[str] = set()  # entry points where a router names no host
         self._options: dict[str, OptionSet] = {}
         self._usual: dict[str, Order] = {}  # by entry point: routers whose hosts were not asked for yet
@@ -73,7 +76,19 @@ class TlsCompiler:
     def _add_usual(self, point: str) -> None:
         if (order := self._usual.pop(point, None)) is not None:
             for rank, (filed, _), options in zip(order.ranks, order.compiled, order.options, strict=True):
-                self.add(point, rank[2], filed.rule, options)
+                if options != CLOSED:
+                    self.add(point, rank[2], filed.rule, options)
+
+    def close(self, point: str, name: str, rule: Rule, options: str) -> None:
+        """Add a router that cannot run. A host that no other one names keeps its options: if these cannot be used, or
+        several have other ones, there is no handshake."""
+        hosts = self._closed.setdefault(point, {})
+        usable, found = CLOSED if options_errors(self._tls, options) else options, hosts_in(rule)
+        for host in found:
+            if hosts.setdefault(host, usable) != usable:
+                hosts[host] = CLOSED
+        self._out.append((point, name, found))
+        self.accept(point)
 
     def accept(self, point: str) -> None:
         """Make an entry point accept TLS, whatever its routers are."""
@@ -87,7 +102,7 @@ class TlsCompiler:
     def hosts(self, point: str) -> frozenset[bytes]:
         """The hosts that routers of an entry point name which take TLS."""
         self._add_usual(point)
-        return frozenset(map(_key, self._hosts.get(point, ())))
+        return frozenset(map(_key, [*self._hosts.get(point, ()), *self._closed.get(point, ())]))
 
     def takes_any(self, point: str) -> bool:
         """Whether a router of an entry point takes TLS for any host."""
@@ -95,20 +110,25 @@ class TlsCompiler:
         return point in self._without_host
 
     def acceptor_of_layer_4(self, options: str) -> Acceptor:
-        """What routers of layer 4 end TLS with. Raises ValueError for options that cannot be used, ImportError."""
+        """What routers of layer 4 end TLS with; it refuses all handshakes if the options cannot be used. Raises
+        ImportError."""
         from lbcore.tls.handshake import Acceptor
+        from lbcore.tls.option_set import OptionSet
         from lbcore.tls.tickets import TicketKeys
 
         if options not in self._of_layer_4:
-            own, tickets = self._option_set(options), TicketKeys(self._region)
+            refuses, tickets = bool(options_errors(self._tls, options)), TicketKeys(self._region)
+            own = OptionSet(options, TlsOptions()) if refuses else self._option_set(options)
             certificates, staples = self._all_certificates(), self._staples
-            self._of_layer_4[options] = Acceptor(own, {}, certificates, tickets, layer_4=True, staples=staples)
+            self._of_layer_4[options] = Acceptor(
+                own, {}, certificates, tickets, layer_4=True, staples=staples, refuses=refuses
+            )
         return self._of_layer_4[options]
 
     def options_by_host(self) -> dict[str, dict[bytes, str]]:
         """By entry point whose hosts do not all have the default options: the names of the options, by host."""
         self._resolve()
-        found = {point: _others(hosts) for point, hosts in self._hosts.items()}
+        found = {point: self._others(point) for point in self._hosts}
         return {point: {_key(host): name for host, name in hosts.items()} for point, hosts in found.items() if hosts}
 
     def options_by_router(self) -> dict[str, dict[str, str]]:
@@ -127,20 +147,38 @@ class TlsCompiler:
                 for name in lost:
                     hosts.update(dict.fromkeys(routers.pop(name)[1], DEFAULT))
 
+    def _others(self, point: str) -> dict[str, str]:
+        """The hosts with other options than the default."""
+        hosts = {**self._closed.get(point, {}), **self._hosts[point]}
+        return {host: name for host, name in hosts.items() if name != DEFAULT}
+
+    def _warn_of_closed(self) -> None:
+        for point, name, hosts in self._out:
+            of = self._others(point)
+            refused = ", ".join(host for host in hosts if of.get(host) == CLOSED)
+            self._warnings.append(
+                f"router {name} cannot run on entry point {point}: no other router takes its requests over TLS"
+                + (f", and there is no handshake for {refused}" if refused else "")
+            )
+
     def acceptors(self) -> dict[str, Acceptor]:
         """The acceptors of the entry points with TLS. Raises ImportError without OpenSSL."""
+        self._warn_of_closed()
         default = self._tls.options.get(DEFAULT)
         if not self._hosts or (default is not None and default.faults):
             return {}
-        from lbcore.tls.handshake import Acceptor
+        from lbcore.tls.handshake import REFUSED, Acceptor
         from lbcore.tls.tickets import TicketKeys
 
         self._resolve()
         tickets = TicketKeys(self._region)
         found = {}
-        for point, hosts in self._hosts.items():
+        for point in self._hosts:
             try:
-                own = {_key(host): self._option_set(name) for host, name in _others(hosts).items()}
+                own = {
+                    _key(host): REFUSED if name == CLOSED else self._option_set(name)
+                    for host, name in self._others(point).items()
+                }
                 usual, certificates = self._option_set(DEFAULT), self._all_certificates()
                 found[point] = Acceptor(usual, own, certificates, tickets, self._challenges, staples=self._staples)
             except ValueError as error:
@@ -182,11 +220,6 @@ class TlsCompiler:
         names = {name.encode() for name in store.default_generated_cert.domain.names}
         fitting = [pair for pair in pairs if names and names <= set(pair.names)]
         return max(fitting, key=lambda pair: pair.days_left, default=None)
-
-
-def _others(hosts: dict[str, str]) -> dict[str, str]:
-    """The hosts with other options than the default."""
-    return {host: name for host, name in hosts.items() if name != DEFAULT}
 
 
 def _key(host: str) -> bytes:

@@ -14,7 +14,9 @@ FEW = 8  # one of so many may change one by one; otherwise all are sorted
 
 Compiled = tuple[FiledRule, Route]
 Rank = tuple[int, int, str]  # priority with its sign turned, rank of the provider, name
-# The rank of a router, what it is, and the name of its TLS options; empty: it has no TLS.
+CLOSED = ""  # in place of the name of TLS options: the router has no TLS, or cannot run
+
+# The rank of a router, what it is, and the name of its TLS options.
 Placed = tuple[Rank, Compiled, str]
 
 

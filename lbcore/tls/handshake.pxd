@@ -16,12 +16,13 @@ cdef class Certificates:
 
 cdef class Acceptor:
     cdef readonly OptionSet options    # for hosts that are not in `hosts`
-    cdef dict hosts                    # OptionSet by host, as in `Pair.names`
+    cdef dict hosts                    # OptionSet by host, as in `Pair.names`, or REFUSED
     cdef Certificates certificates
     cdef TicketKeys tickets
     cdef dict challenges               # Pair by name: the present answers to tls-alpn-01; shared, and changed by its owner
     cdef dict staples                  # OCSP responses (DER) by fingerprint; shared, and changed by its owner
     cdef bint layer_4
+    cdef bint refuses
 
     cdef OptionSet options_of(self, bytes name)
 

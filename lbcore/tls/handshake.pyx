@@ -23,6 +23,7 @@ cdef enum:
     EXTENSION_ALPN = 16
     NO_STAPLE = 3              # SSL_TLSEXT_ERR_NOACK
 
+REFUSED = object()         # in place of the options of a host: there is no handshake
 CHALLENGE_PROTOCOL = b"acme-tls/1"     # of tls-alpn-01, RFC 8737
 HTTP_3 = b"h3"
 
@@ -74,18 +75,21 @@ cdef class Acceptor:
     """The TLS settings of an entry point. Immutable, except for `challenges` and `staples`.
 
     options     for hosts that are not in `hosts`.
-    hosts       OptionSet by name.
+    hosts       OptionSet by name, or REFUSED.
     challenges  Pair by name, for the validation by tls-alpn-01; its owner changes it.
     staples     OCSP responses by the fingerprint of a certificate; their owner changes them.
     layer_4     bytes are forwarded unread, so ALPN may select any protocol of the options.
+    refuses     there are no handshakes but those of challenges.
     """
 
     def __cinit__(self, OptionSet options, dict hosts, Certificates certificates, TicketKeys tickets, dict challenges=None,
-                  bint layer_4=False, dict staples=None):
+                  bint layer_4=False, dict staples=None, bint refuses=False):
         self.layer_4 = layer_4
+        self.refuses = refuses
         set_callbacks(options)
         for each in hosts.values():
-            set_callbacks(<OptionSet?>each)
+            if each is not REFUSED:
+                set_callbacks(<OptionSet?>each)
         self.options = options
         self.hosts = hosts
         self.certificates = certificates
@@ -94,7 +98,10 @@ cdef class Acceptor:
         self.staples = {} if staples is None else staples
 
     cdef OptionSet options_of(self, bytes name):
+        """The options for a name. None: there is no handshake."""
         found = looked_up(self.hosts, name)
+        if self.refuses or found is REFUSED:
+            return None
         return self.options if found is None else <OptionSet>found
 
 
@@ -167,12 +174,17 @@ cdef int take_challenge(Handshake handshake, Pair challenge) except -1:
 cdef int on_hello(void* ssl, int* alert, void* data) noexcept:
     cdef Handshake handshake = <Handshake>SSL_get_ex_data(ssl, OWN_DATA)
     cdef Acceptor acceptor = handshake.acceptor
+    cdef OptionSet options
     try:
         handshake.server_name = name_in_hello(ssl)
         if acceptor.challenges and not handshake.quic and is_challenge(ssl) and handshake.server_name in acceptor.challenges:
             take_challenge(handshake, <Pair?>acceptor.challenges[handshake.server_name])
             return 1
-        handshake.options = acceptor.options_of(handshake.server_name)
+        options = acceptor.options_of(handshake.server_name)
+        if options is None:
+            alert[0] = ALERT_UNRECOGNISED_NAME
+            return 0
+        handshake.options = options
         handshake.asks_for_certificate = handshake.options.verify != 0
         if handshake.options.strict and looked_up(acceptor.certificates.by_name, handshake.server_name) is None:
             alert[0] = ALERT_UNRECOGNISED_NAME
