@@ -157,6 +157,7 @@ def providers(runtime: Runtime) -> list[View]:
             "failures": each.failures,
             "ageSeconds": round(each.age_s, 1),
             "problems": list(each.problems),
+            "readable": each.is_readable,
         }
         for each in runtime.providers()
     ]

@@ -17,6 +17,7 @@ from lbcore.routing.mirroring import Mirroring
 from lbcore.routing.service import Service
 
 LOST, DEGRADED = "lost", "degraded"
+ALL = 0.9999  # the least share that counts as all requests of a service
 
 
 @dataclass
@@ -59,7 +60,7 @@ def service_problems(runtime: Runtime, names: Collection[str] | None = None) -> 
     """
     for layer, name, service, users in runtime.roots(names):
         if layer == "http" and _is_nobody(service):
-            users = [user for user in users if not _redirects(runtime, user)]
+            users = [user for user in users if not redirects(runtime, user)]
             if not users:
                 continue  # no request comes that far
         traffic = [f"{user}: {runtime.traffic_of(layer, user)}" for user in users]
@@ -67,7 +68,7 @@ def service_problems(runtime: Runtime, names: Collection[str] | None = None) -> 
         condition = condition_of(runtime, service)
         causes = "; ".join(condition.causes)
         if condition.lost:
-            share = "all" if condition.lost > 0.9999 else f"{max(condition.lost, 0.001):.1%} of its"
+            share = "all" if condition.lost > ALL else f"{max(condition.lost, 0.001):.1%} of its"
             text = f"{about} loses {share} {LAYERS[layer].units}: {causes}"
             yield _problem(LOST, about, text, traffic) | {"share": round(condition.lost, 4)}
         elif causes:
@@ -80,7 +81,7 @@ def _is_nobody(service: Service) -> bool:
     return isinstance(inner, LoadBalancer) and not inner.members
 
 
-def _redirects(runtime: Runtime, name: str) -> bool:
+def redirects(runtime: Runtime, name: str) -> bool:
     """Whether a router, or a chain of its, has a middleware that redirects."""
     middlewares = runtime.dynamic.http.middlewares
     below = [qualify(reference, name) for reference in runtime.dynamic.http.routers[name].middlewares]

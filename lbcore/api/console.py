@@ -179,6 +179,7 @@ class Console:
             set_weights(runtime, target, wanted, request.query_params.get("force") == "true", asker_of(request))
         except RefusedError as error:
             return JSONResponse(text_of(error), error.status)
+        await self._live.look_at(f"{request.path_params['layer']}/services/{target.name}")  # without traffic too
         return JSONResponse(view_of(runtime, target))
 
     async def members(self, request: Request) -> Response:

@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, TypeVar
 
 from lbcore import __version__
+from lbcore.api.condition import ALL, condition_of
 from lbcore.api.cpu import CpuMeter
 from lbcore.api.health import down_cause
 from lbcore.api.history import INTERVAL_S, NOTHING, History, Point
@@ -34,6 +35,7 @@ MOST_WATCHERS = 64
 MOST_NODES = 2000  # of an event; what else has changed comes with the next ones
 MOST_QUEUED = 8  # events that a watcher has not taken, before it is dropped
 IDLE: dict[str, Any] = {}
+UNREACHED = "it cannot be reached, and no health check watches"
 # What makes a node worth showing. The other fields only accompany these.
 SAYING = ("rate", "errors", "inFlight", "connections", "queue", "retries", "mirrors", "p50", "share", "states", "downs")
 # In the order of `Word` in state/sampler.pxd.
@@ -100,6 +102,7 @@ class Live:
         self._cpu = CpuMeter()
         self.history = History()
         self._outages = Outages()
+        self._unreached: frozenset[int] = frozenset()  # slots of servers, as views tell
         self.instance = uuid.uuid4().hex
         self.dropped = 0
         self._watchers: set[Watcher] = set()
@@ -224,6 +227,12 @@ class Live:
         if (structure := self._structure) is not None:
             self._pending |= dict.fromkeys(self._outages.look(runtime.region, structure))
 
+    def _follow_unreached(self, runtime: Runtime, structure: Structure) -> None:
+        """Have the services of servers made anew that cannot be reached now, or could not before."""
+        before, self._unreached = self._unreached, frozenset(runtime.unreached)
+        services = structure.units[SERVERS]
+        self._pending |= dict.fromkeys(services[slot] for slot in before ^ self._unreached if slot in services)
+
     def _picture(self, runtime: Runtime, is_first: bool) -> bytes:
         """The first events of one who watches."""
         structure = self._follow(runtime)
@@ -289,6 +298,7 @@ class Live:
         """Make nodes that are pending, up to a number."""
         middlewares: dict[str, None] = {}
         made = 0
+        self._follow_unreached(runtime, structure)
         while self._pending and made < most:
             id = next(iter(self._pending))
             del self._pending[id]
@@ -321,12 +331,14 @@ class Live:
             return
         if node["kind"] == "service":
             if (part := structure.parts.get(id)) is not None:
-                was_down = self._views.get(id, IDLE).get("down", False)
+                before = self._views.get(id, IDLE)
                 service = IDLE
-                for key, view in self._service(runtime, part, node):
+                for key, view in self._service(runtime, structure, part, node):
                     service = view if key == id else service
                     yield key, view
-                if service.get("down", False) != was_down or part.layer == "udp":
+                if any(service.get(key) != before.get(key) for key in ("down", "cause")):
+                    self._pending |= dict.fromkeys((*part.above, *part.users))
+                elif part.layer == "udp":
                     self._pending |= dict.fromkeys(part.users)
             else:
                 yield id, self._stated(node, {})
@@ -376,7 +388,7 @@ class Live:
         elif (part := structure.parts.get(node["service"])) is not None and len(part.users) == 1:
             keys = ("rate", "errors", "p50", "p95", "p99", "inFlight", "requests", "bytesIn", "bytesOut")
             view = {key: service[key] for key in keys if key in service}  # all of it comes by here
-        if service.get("down"):
+        if service.get("down") and node["status"] != "disabled":
             view |= {"down": True, "states": ["down"], "cause": service.get("cause", "")}
             if "since" in service:
                 view["since"] = service["since"]
@@ -391,7 +403,7 @@ class Live:
                 view[key] = total
         return self._stated(node, view)
 
-    def _service(self, runtime: Runtime, part: Part, node: View) -> Iterator[tuple[str, View]]:
+    def _service(self, runtime: Runtime, structure: Structure, part: Part, node: View) -> Iterator[tuple[str, View]]:
         """A service and its members."""
         sampler, region, inner = self._sampler, runtime.region, inner_of(part.service)
         weights: dict[str, float] = {}
@@ -413,6 +425,7 @@ class Live:
             else {id: child for id, (_, child) in zip(members, inner.children, strict=False)}
         )
         down = 0
+        troubles: list[int] = []  # since when members are lost
         for id, member in members.items():
             sample, reasons, override = (
                 samples[id],
@@ -433,8 +446,13 @@ class Live:
                 copies = {"sent": sample[REQUESTS], "failed": sample[NONE] + sample[FAILED], "shed": sample[SHED]}
                 view["mirrors"] = {key: round(value, 3) for key, value in copies.items() if value}
             child = children.get(id)
-            if reasons & CHECK or (child is not None and not child.is_up):
+            below = self._views.get(structure.nodes[id].get("child", ""), IDLE)
+            is_below_down = child is not None and (not child.is_up or bool(below.get("down")))
+            if reasons & CHECK or is_below_down:
                 states.append("down")
+            unreached_s = None if reasons else runtime.unreached.get(member.slot)
+            if unreached_s is not None:
+                states.append("unreached")
             if reasons & EJECTED:
                 states.append("ejected")
             if reasons & ADMIN:
@@ -454,22 +472,46 @@ class Live:
                 view["maxConnections"] = limit
                 if region.counted_in_flight(member.slot) >= limit:
                     states.append("full")
-            if reasons or (child is not None and not child.is_up):
+            if reasons or is_below_down:
                 down += 1
                 view["down"] = True
                 view["cause"] = down_cause(runtime, member) if reasons else f"{child.name} is down" if child else ""
             if (outage := self._outages.get(id)) is not None:
                 view["downs"], view["downMs"] = outage.count, round(outage.ended_ns / 1e6)
             changed_ns = region.changed_ns(member.slot) if child is None else child.changed_ns
-            if changed_ns:
+            if unreached_s is not None:
+                view["since"], view["cause"] = round(unreached_s * 1000), UNREACHED
+            elif is_below_down and "since" in below:
+                view["since"] = below["since"]
+            elif changed_ns:
                 view["since"] = _unix_ms(changed_ns)
+            if view.get("down") or unreached_s is not None:
+                troubles.append(view.get("since", 0))
             if states:
                 view["states"] = states
             yield id, view
-        yield part.id, self._sums(part, node, [samples[id] for id in chosen], down, len(members))
+        view = self._sums(part, [samples[id] for id in chosen])
+        if part.service.changed_ns:
+            view["since"] = _unix_ms(part.service.changed_ns)
+        if part.spare:
+            pass  # nothing is lost
+        elif not part.service.is_up or down == len(members):
+            view |= {"down": True, "states": ["down"]}
+            kind = "servers" if isinstance(inner, LoadBalancer) else "services"
+            view["cause"] = f"{down} of {len(members)} {kind} are down" if members else f"it has no {kind}"
+        elif troubles or (isinstance(inner, Balancer) and not weight):
+            # It counts as up, as in Traefik. So its condition says whether any request finds a server.
+            condition = condition_of(runtime, part.service)
+            if condition.lost > ALL:
+                view |= {"down": True, "states": ["down"], "cause": "; ".join(condition.causes)}
+        if view.get("down") and part.service.is_up:
+            view.pop("since", None)
+            if since := max(troubles, default=0):
+                view["since"] = since
+        yield part.id, self._stated(node, view)
 
-    def _sums(self, part: Part, node: View, samples: list[tuple[float, ...]], down: int, members: int) -> View:
-        """A service as the sum of its members."""
+    def _sums(self, part: Part, samples: list[tuple[float, ...]]) -> View:
+        """The numbers of a service: the sums of its members."""
         sampler, inner = self._sampler, inner_of(part.service)
         view = _numbers(tuple(map(sum, zip(*samples, strict=True)))) if samples else {}
         if not isinstance(inner, LoadBalancer):
@@ -493,16 +535,9 @@ class Live:
             view["queued"] = round(own[QUEUED], 3)
         if own[KEPT] or own[BEGUN]:
             view["sticky"] = {"kept": round(own[KEPT], 3), "begun": round(own[BEGUN], 3)}
-        if not part.service.is_up or (members and down == members) or not members:
-            view |= {"down": True, "states": ["down"]}
-            kind = "servers" if isinstance(inner, LoadBalancer) else "services"
-            view["cause"] = f"{down} of {members} {kind} are down" if members else f"it has no {kind}"
-        if part.service.changed_ns:
-            view["since"] = _unix_ms(part.service.changed_ns)
-        if not isinstance(inner, LoadBalancer) or not view:
-            return self._stated(node, view)
-        view["requests"] = sum(sampler.totals(SERVERS, slot)[REQUESTS] for slot in part.slots)
-        return self._stated(node, view)
+        if isinstance(inner, LoadBalancer) and view:
+            view["requests"] = sum(sampler.totals(SERVERS, slot)[REQUESTS] for slot in part.slots)
+        return view
 
     def _totals(self, runtime: Runtime) -> View:
         keys = ("rate", "errors", "inFlight", "connections", "requests", "bytesIn", "bytesOut")

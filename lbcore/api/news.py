@@ -8,6 +8,7 @@ from typing import Any
 from lbcore.api import catalogue
 from lbcore.api.places import placed
 from lbcore.api.runtime import Runtime
+from lbcore.config.static import StaticConfig
 from lbcore.tls.describe import Described
 
 MOST_CERTIFICATES = 1000
@@ -22,10 +23,14 @@ def digest(runtime: Runtime) -> str:
         [(each.index, each.pid, each.state, each.generation) for each in runtime.workers()],
         [(each.name, each.succeeded_unix_s, each.failed_unix_s, each.problems) for each in runtime.providers()],
         [(each.fingerprint, each.days_left) for each in runtime.certificates()],
-        runtime.region.connections_shed > 0,
-        runtime.region.log_lines_lost > 0,
-        runtime.log_lines_lost() > 0,
-        (sorted(runtime.unreached), sorted(runtime.losses.going_on)),
+        runtime.region.connections_shed.bit_length(),
+        # Of what grows all the time: each doubling.
+        [each.bit_length() for each in (runtime.region.log_lines_lost, runtime.log_lines_lost())],
+        (
+            sorted(runtime.unreached),
+            [(name, lost.bit_length()) for name, lost in sorted(runtime.losses.going_on.items())],
+        ),
+        catalogue.fleet(runtime),
         runtime.telemetry.away if runtime.telemetry is not None else (),
     )
     return f"{zlib.crc32(repr(seen).encode()):08x}"
@@ -46,6 +51,7 @@ def news(runtime: Runtime) -> dict[str, Any]:
         "problems": [*state["problems"], *(placed(runtime, problem) for problem in _warnings(runtime))],
         "reload": reload,
         "providers": state["providers"],
+        "fleet": state["fleet"],
         "certificates": [_certificate(each) for each in certificates[:MOST_CERTIFICATES]],
         "certificatesTotal": len(certificates),
         "workers": state["workers"],
@@ -55,14 +61,23 @@ def news(runtime: Runtime) -> dict[str, Any]:
         "connectionsShed": state["connectionsShed"],
         "features": {
             "accessLog": static.access_log is not None,
-            "metrics": bool(static.metrics and static.metrics.prometheus),
+            "metrics": _metrics(static),
+            "tracing": static.tracing is not None,
             "explain": static.explain is not None,
+            "ocsp": static.ocsp is not None,
+            "certificatesResolvers": list(static.certificates_resolvers),
         },
     }  # fmt: skip
 
 
 def _certificate(each: Described) -> dict[str, Any]:
     return each.view() | {"notAfterMs": round(each.not_after.timestamp() * 1000), "daysLeft": each.days_left}
+
+
+def _metrics(static: StaticConfig) -> list[str]:
+    """The ways by which metrics leave, by key."""
+    metrics = static.metrics
+    return [*(["prometheus"] if metrics and metrics.prometheus else []), *(metrics.pushed if metrics else ())]
 
 
 def _warnings(runtime: Runtime) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from lbcore.api.condition import redirects
 from lbcore.api.internal import internal_routers, internal_services
 from lbcore.api.runtime import LAYERS, Runtime
 from lbcore.api.view import TYPES
@@ -40,6 +41,8 @@ class Part:
     slots   of the members' counters.
     leaves  slots of all servers below, if each belongs to this service alone; else empty.
     users   ids of the routers that lead to it.
+    above   ids of the services that it is a member of.
+    spare   it has no servers, and no request comes that far: all its routers redirect.
     """
 
     id: str
@@ -49,6 +52,8 @@ class Part:
     slots: list[int] = field(default_factory=list)
     leaves: list[int] = field(default_factory=list)
     users: list[str] = field(default_factory=list)
+    above: list[str] = field(default_factory=list)
+    spare: bool = False
 
 
 @dataclass(slots=True)
@@ -307,6 +312,12 @@ class _Maker:
                 self.nodes[id]["usedBy"] = using
         for id, part in self.parts.items():
             part.users = [each for each in users.get(id, ()) if self.nodes[each]["kind"] == "router"]
+            part.above = sorted(parents.get(id, ()))
+            if not part.members:
+                names = [user.removeprefix("http/routers/") for user in part.users if part.layer == "http"]
+                part.spare = bool(names) and all(redirects(self.runtime, name) for name in names)
+                if not part.spare:
+                    self.peculiar[id] = None
             part.leaves = self.leaves(id, parents, users, set())
             if part.members and not part.leaves:
                 self.nodes[id]["shared"] = True  # servers below it have other requests, too

@@ -13,6 +13,7 @@ from typing import Any
 
 from lbcore.api.live import MOST_WATCHERS
 from tests.support.instance import Backend, Instance, dynamic_for, eventually, running
+from tests.support.ports import free_port
 from tests.support.stream import Stream
 
 TOKEN = "a token of some length"
@@ -152,3 +153,69 @@ def test_five_watchers_get_the_same_from_one_read(tmp_path: Path, backend: Backe
         assert len(common) >= 2
         for stream in streams:
             stream.close()
+
+
+def test_what_is_lost_is_told_by_all_that_leads_to_it_without_traffic_too(tmp_path: Path) -> None:
+    port, gone = free_port(), free_port()
+    url, idle = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{gone}"
+    services: dict[str, Any] = {
+        "away": {"loadBalancer": {"servers": [{"url": url}]}},
+        "above": {"weighted": {"services": [{"name": "away", "weight": 1}]}},
+        "idle": {"loadBalancer": {"servers": [{"url": idle}]}},
+        "none": {"loadBalancer": {"servers": []}},
+        "unasked": {"loadBalancer": {"servers": []}},
+    }
+    routers: dict[str, Any] = {
+        name: {"rule": f"Path(`/{name}`)", "service": name, "entryPoints": ["web"]} for name in services
+    }
+    routers["unasked"]["middlewares"] = ["moved"]
+    moved = {"moved": {"redirectScheme": {"scheme": "https"}}}
+    dynamic = {"http": {"routers": routers, "services": services, "middlewares": moved}}
+    with running(tmp_path, dynamic, static=STATIC) as lb:
+        lb.runs(1)
+        stream = Stream(port_of(lb, "traefik"))
+        stream.event("state")
+        for kind in ("routers", "services"):
+            view = stream.nodes[f"http/{kind}/none@file"]
+            assert (view["states"], view["down"], view["cause"]) == (["down"], True, "it has no servers")
+            assert f"http/{kind}/unasked@file" not in stream.nodes, "no request comes that far"
+        assert lb.get("/away")[0] == 502
+        server = f"http/members/away@file|{url}"
+
+        def states(id: str) -> list[str]:
+            found: list[str] = stream.nodes.get(id, {}).get("states", [])
+            return found
+
+        ids = [f"http/{kind}/{name}@file" for name in ("away", "above") for kind in ("services", "routers")]
+        stream.until(
+            lambda: states(server) == ["unreached"] and all(states(id) == ["down"] for id in ids), "all of it is lost"
+        )
+        view = stream.nodes[server]
+        assert view["cause"] == "it cannot be reached, and no health check watches"
+        assert "down" not in view, "it is still picked"
+        assert "cannot be reached" in stream.nodes[ids[0]]["cause"]
+        assert {stream.nodes[id]["since"] for id in ids} == {view["since"]}
+        found = ask(lb, "/api/search?kind=member&state=unreached")["items"]
+        assert [item["node"]["id"] for item in found] == [server]
+        info = ask(lb, "/api/info")
+        assert (info["features"]["accessLog"], info["features"]["metrics"]) == (False, [])
+        assert (info["fleet"], [each["readable"] for each in info["providers"]]) == (None, [True])
+        # Who begins to watch now is told the same.
+        other = Stream(port_of(lb, "traefik"))
+        other.event("state")
+        assert other.nodes[server]["states"] == ["unreached"] and other.nodes[ids[3]]["states"] == ["down"]
+        other.close()
+        back = Backend("a", port=port)
+        try:
+            assert lb.get("/away") == (200, "a")
+            stream.until(lambda: not any(states(id) for id in (server, *ids)), "all of it is well")
+        finally:
+            back.close()
+        # A weight that was set by hand is told of a service without traffic, too.
+        connection = http.client.HTTPConnection("127.0.0.1", port_of(lb, "traefik"), timeout=30)
+        with contextlib.closing(connection):
+            headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+            connection.request("PUT", "/api/http/services/idle@file/weights", json.dumps({idle: 7}), headers)
+            assert connection.getresponse().status == 200
+        stream.until(lambda: states(f"http/members/idle@file|{idle}") == ["overridden"], "it is overridden")
+        stream.close()
