@@ -21,7 +21,9 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.support.browser import PATIENCE_MS, Watched, chromium, opened
+from tests.support.certificates import certificate, signed
 from tests.support.instance import eventually, running
+from tests.support.ports import free_port
 from tests.support.recorder import recorders
 from tests.support.scene import STATIC, TOKEN, Scene, balancer, scene, traffic
 
@@ -152,8 +154,8 @@ def test_a_dead_server_is_told_with_its_cause(busy: Scene, browser: Browser) -> 
 
 
 def test_each_state_has_its_word_and_its_shape(browser: Browser, tmp_path: Path) -> None:
-    """Full, draining and then drained, ejected, on trial, slow start: on the map, in the list, on the server's page."""
-    held = threading.Event()
+    """Each that a server may be in: on the map, in the list, on the server's page."""
+    held, away = threading.Event(), f"http://127.0.0.1:{free_port()}"
     with contextlib.ExitStack() as stack:
         a, b, c, bad, late = stack.enter_context(recorders("a", "b", "c", "bad", "late"))
         stack.callback(held.set)
@@ -165,10 +167,9 @@ def test_each_state_has_its_word_and_its_shape(browser: Browser, tmp_path: Path)
             "ejected": balancer(bad.url, passiveHealthCheck={"failureWindow": "600s", "maxFailedAttempts": 1}),
             "on-trial": balancer(bad.url, passiveHealthCheck={"failureWindow": "100ms", "maxFailedAttempts": 1}),
             "slow-start": balancer(c.url, slowStart={"duration": "600s"}),
+            "unreached": balancer(away),
         }
-        routers = {
-            name: {"rule": f"Path(`/{name}`)", "service": name, "entryPoints": ["web"]} for name in services
-        }
+        routers = {name: {"rule": f"Path(`/{name}`)", "service": name, "entryPoints": ["web"]} for name in services}
         dynamic: dict[str, Any] = {"http": {"routers": routers, "services": services}}
         instance = stack.enter_context(running(tmp_path, dynamic, static=STATIC))
         instance.runs(1)
@@ -183,6 +184,7 @@ def test_each_state_has_its_word_and_its_shape(browser: Browser, tmp_path: Path)
         stack.callback(held.set)
         for name in ("ejected", "on-trial"):
             assert instance.get(f"/{name}")[0] == 503
+        assert instance.get("/unreached")[0] == 502
         eventually(lambda: a.requests and b.requests, "requests are under way")
         page = stack.enter_context(opened(browser, f"{own.url}#/http/services/draining@file")).page
         is_live(page)
@@ -196,6 +198,7 @@ def test_each_state_has_its_word_and_its_shape(browser: Browser, tmp_path: Path)
             f"ejected@file|{bad.url}": "ejected",
             f"on-trial@file|{bad.url}": "on trial",
             f"slow-start@file|{late.url}": "slow start",
+            f"unreached@file|{away}": "unreached",
         }
         page.goto(f"{own.url}#/")
         for id, word in states.items():
@@ -211,9 +214,66 @@ def test_each_state_has_its_word_and_its_shape(browser: Browser, tmp_path: Path)
             expect(state).to_be_visible()
             shapes.add(state.locator("svg").inner_html())
         assert len(shapes) == len(states), "each has a shape of its own"
+        expect(page.locator(".problem")).to_contain_text("it cannot be reached, and no health check watches")
+        page.goto(f"{own.url}#/health")
+        service = page.locator("ul.tree > li", has_text="unreached@file")
+        expect(service.locator(".states").first).to_have_text("down")
         held.set()
         page.goto(f"{own.url}#/servers?state=drained")
         expect(page.locator("tbody tr", has_text=b.url)).to_have_count(1)
+
+
+def test_what_is_wrong_beside_servers_is_told(browser: Browser, tmp_path: Path) -> None:
+    """A provider that is away, a certificate that has expired, lines of the access log that are lost, a collector."""
+    away = f"http://127.0.0.1:{free_port()}"
+    own = certificate(tmp_path, "own", "own.example")
+    old = signed(tmp_path, own, "old", "DNS:old.example", days=-1)
+    static = {
+        **STATIC,
+        "accessLog": {"filePath": "/dev/full"},
+        "tracing": {"otlp": {"http": {"endpoint": away}}},
+        "providers": {
+            "providersThrottleDuration": "0s",
+            "file": {"filename": str(tmp_path / "dynamic" / "dynamic.yml")},
+            "http": {"endpoint": f"{away}/", "pollInterval": "1s"},
+        },
+    }
+    with recorders("a") as (a,):
+        router = {"rule": "Host(`shop.example`)", "service": "shop", "entryPoints": ["web"]}
+        dynamic: dict[str, Any] = {
+            "http": {"routers": {"shop": router}, "services": {"shop": balancer(a.url), "none": balancer()}},
+            "tls": {"certificates": [own.entry, old.entry]},
+        }
+        dynamic["http"]["routers"]["none"] = {**router, "rule": "Path(`/none`)", "service": "none"}
+        with running(tmp_path, dynamic, static=static) as instance:
+            instance.runs(1)
+            assert instance.get("/none")[0] == 503
+            url = Scene(instance, {}, "").url
+            with opened(browser, f"{url}#/problems") as watched:
+                page = watched.page
+
+                def line(text: str) -> Locator:
+                    return page.locator(".trouble", has_text=text)
+
+                expect(line("service none@file loses all requests: it has no servers")).to_contain_text("Path(`/none`)")
+                expect(line("lines of the access log are being lost")).to_contain_text("Degraded")
+                expect(line(f"the collector {away} does not take them")).to_contain_text("Degraded")
+                expect(line("has nothing to send requests to")).to_contain_text("Warning")
+                line("the certificate for old.example has expired").get_by_role("link").click()
+                heading(page, "Certificates")
+                row = page.locator("tbody tr", has_text="old.example")
+                expect(row).to_contain_text(re.compile(r"expired.*0\d{4}-.* ago.*own"))
+                page.goto(f"{url}#/problems")
+                line("provider http cannot be read, nothing of it runs").get_by_role("link").click()
+                heading(page, "Instance")
+                row = page.locator("tbody tr", has_text="connection refused")
+                expect(row).to_contain_text("cannot be read")
+                expect(row).to_contain_text("nothing of it runs")
+                expect(page.locator(".problem", has_text="Refused")).to_have_count(0)
+                expect(page.locator(".facts")).to_contain_text(re.compile("Access logon.*Metricsoff.*Tracingon"))
+                expect(page.locator(".problem", has_text="of the access log lost")).to_be_visible()
+                page.goto(f"{url}#/routers?state=down")
+                expect(page.locator("tbody tr")).to_have_count(1)  # without any traffic
 
 
 def test_addresses_processors_and_middlewares_are_told(busy: Scene, browser: Browser) -> None:

@@ -2,12 +2,12 @@
 
 import type { JSX } from "preact";
 
-import { count, counted, moment } from "./format";
+import { count, counted, lasting, moment } from "./format";
 import { State } from "./icons";
 import { Empty, Heading, Paging, Search, pageOf } from "./parts";
 import { route } from "./route";
 import type { Condition } from "./state";
-import { info } from "./store";
+import { info, time } from "./store";
 import type { Certificate } from "./types";
 
 const WARN_DAYS = 30;
@@ -25,8 +25,8 @@ export function CertificatesView(): JSX.Element {
   if (!known) return <Empty>Loading…</Empty>;
   const search = (route.value.query["q"] ?? "").toLowerCase();
   const found = known.certificates
-    .filter((each) => [each.commonName, ...each.sans, each.issuer, each.resolver].join(" ").toLowerCase().includes(search))
-    .sort((a, b) => a.notAfter - b.notAfter);
+    .filter((each) => [each.commonName, ...each.sans, each.issuerCN].join(" ").toLowerCase().includes(search))
+    .sort((a, b) => a.notAfterMs - b.notAfterMs);
   const { shown, page, pages } = pageOf(found);
   const all = known.certificatesTotal ?? known.certificates.length;
   return (
@@ -48,7 +48,7 @@ export function CertificatesView(): JSX.Element {
                   <th scope="col" class="number">Days left</th>
                   <th scope="col">Until</th>
                   <th scope="col">Issuer</th>
-                  <th scope="col">Resolver</th>
+                  <th scope="col">Key</th>
                 </tr>
               </thead>
               <tbody>
@@ -61,10 +61,15 @@ export function CertificatesView(): JSX.Element {
                     <td data-title="State">
                       <State of={conditionOf(each)} />
                     </td>
-                    <td class="number" data-title="Days left">{count(Math.floor(each.daysLeft))}</td>
-                    <td data-title="Until">{moment(each.notAfter)}</td>
-                    <td data-title="Issuer">{each.issuer}</td>
-                    <td data-title="Resolver">{each.resolver ?? <span class="muted">a file</span>}</td>
+                    <td class="number" data-title="Days left">{count(Math.max(0, each.daysLeft))}</td>
+                    <td data-title="Until">
+                      {moment(each.notAfterMs)}
+                      {each.daysLeft < 0 && <span class="muted"> {lasting(time.value - each.notAfterMs)} ago</span>}
+                    </td>
+                    <td data-title="Issuer">{each.issuerCN || <span class="muted">unnamed</span>}</td>
+                    <td data-title="Key">
+                      {each.keyType} {each.keySize || ""}
+                    </td>
                   </tr>
                 ))}
               </tbody>

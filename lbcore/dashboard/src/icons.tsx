@@ -37,6 +37,7 @@ const PATHS: Record<Shape, JSX.Element> = {
       <path d="M4.2 11.8l7.6-7.6" />
     </>
   ),
+  broken: <path d="M1.5 8h4M10.5 8h4M6.3 12.2l1-3M8.7 6.8l1-3" stroke-width="2.2" />,
   clock: (
     <>
       <circle cx="8" cy="8" r="5.5" />

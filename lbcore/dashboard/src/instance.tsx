@@ -2,19 +2,22 @@
 
 import type { JSX } from "preact";
 
-import { count, lasting, moment, percent } from "./format";
+import { count, counted, lasting, moment, percent } from "./format";
 import { State } from "./icons";
 import { Empty, Heading, NodeLink } from "./parts";
 import type { Condition } from "./state";
 import { hello, info, time, totals } from "./store";
-import type { Change, Provider } from "./types";
+import type { Change, Info, Provider } from "./types";
 
 const GIVES: Condition = { word: "gives", shape: "dot", tone: "well", about: "Its last configuration was read." };
-const FAILS: Condition = { word: "fails", shape: "cross", tone: "bad", about: "It could not be read the last time; what it gave before is in force." };
+const AWAY: Condition = { word: "cannot be read", shape: "broken", tone: "bad", about: "It could not be read the last time; what it gave before is in force." };
+const NEVER: Condition = { ...AWAY, about: "It could not be read so far: nothing of it runs." };
+const FAILS: Condition = { word: "refused", shape: "cross", tone: "bad", about: "What it gave the last time cannot be used; what it gave before is in force." };
 const COMPLAINS: Condition = { word: "incomplete", shape: "triangle", tone: "warn", about: "A part of what it gives cannot be used." };
 const RUNS: Condition = { word: "running", shape: "dot", tone: "well", about: "It serves." };
 
 function ofProvider(provider: Provider): Condition {
+  if (!provider.readable) return provider.lastSuccess === null ? NEVER : AWAY;
   const failed = provider.lastFailure !== null && (provider.lastSuccess === null || Date.parse(provider.lastFailure) > Date.parse(provider.lastSuccess));
   return failed ? FAILS : provider.problems.length ? COMPLAINS : GIVES;
 }
@@ -52,15 +55,46 @@ function kindOf(id: string): string {
   return parts[0] === "entrypoints" ? "entry point" : `${parts[0] === "http" ? "" : `${parts[0]!.toUpperCase()} `}${parts[1]!.replace(/s$/, "")}`;
 }
 
+/** What the static configuration has turned on. */
+function Features({ of }: { of: Info["features"] }): JSX.Element {
+  const list = (all: string[], none: string) => all.join(", ") || none;
+  const facts: [string, string][] = [
+    ["Access log", of.accessLog ? "on" : "off"],
+    ["Metrics", list(of.metrics, "off")],
+    ["Tracing", of.tracing ? "on" : "off"],
+    ["Explanations in answers", of.explain ? "on" : "off"],
+    ["Certificate resolvers", list(of.certificatesResolvers, "none")],
+    ["OCSP", of.ocsp ? "on" : "off"],
+  ];
+  return (
+    <section>
+      <h2>Features</h2>
+      <dl class="facts">
+        {facts.map(([title, value]) => (
+          <div key={title}>
+            <dt>{title}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
+      </dl>
+    </section>
+  );
+}
+
 export function InstanceView(): JSX.Element {
   const known = info.value;
   if (!known || !hello.value) return <Empty>Loading…</Empty>;
   const { reload } = known;
+  const { fleet } = known;
+  // Whether that goes on is told by the problems; here stands how much it was in all.
   const shed = [
-    ["connections refused for want of room", known.connectionsShed],
-    ["lines of the log lost", known.logLinesLost],
-    ["lines of the access log lost", known.accessLogLinesLost],
-  ].filter(([, value]) => !!value) as [string, number][];
+    ["idle connection", "closed for want of descriptors", known.connectionsShed],
+    ["line", "of the log lost", known.logLinesLost],
+    ["line", "of the access log lost", known.accessLogLinesLost],
+  ].filter(([, , value]) => !!value) as [string, string, number][];
+  // Of a source that cannot be read nothing was refused: its row says so.
+  const away = new Set(known.providers.filter((each) => !each.readable).flatMap((each) => each.problems));
+  const stays = reload.inForce ? "the one before is in force" : "nothing of it runs";
   return (
     <>
       <Heading>Instance</Heading>
@@ -68,11 +102,12 @@ export function InstanceView(): JSX.Element {
         lbcore {hello.value.version}, up for {lasting(time.value - hello.value.started)}, since {moment(hello.value.started)}
         {known.tls && <>; TLS by {known.tls}</>}.
       </p>
-      {shed.map(([what, value]) => (
+      {shed.map(([thing, what, value]) => (
         <p class="problem" key={what}>
-          {count(value)} {what}.
+          {counted(value, thing)} {what}.
         </p>
       ))}
+      <Features of={known.features} />
       <section>
         <h2>Last reload</h2>
         <p>
@@ -80,9 +115,9 @@ export function InstanceView(): JSX.Element {
           {reload.lastSuccess === null ? "None was in force as it is written so far." : `The last one that is in force as it is written came at ${moment(reload.lastSuccess)}.`}
           {reload.failures > 0 && ` ${count(reload.failures)} had ${reload.failures === 1 ? "a problem" : "problems"}, the last at ${moment(reload.lastFailure)}.`}
         </p>
-        {reload.refused.map((text) => (
+        {reload.refused.filter((text) => !away.has(text)).map((text) => (
           <p class="problem" key={text}>
-            Refused, the one before is in force: {text}
+            Refused, {stays}: {text}
           </p>
         ))}
         {reload.kept.map((each) => (
@@ -113,9 +148,10 @@ export function InstanceView(): JSX.Element {
                 </td>
                 <td data-title="State">
                   <State of={ofProvider(provider)} />
+                  {!provider.readable && <span class="cause">{ofProvider(provider).about}</span>}
                   {provider.problems.map((text) => (
                     <span class="cause" key={text}>
-                      {text}
+                      {text.replace(`provider ${provider.name}: `, "")}
                     </span>
                   ))}
                 </td>
@@ -127,6 +163,16 @@ export function InstanceView(): JSX.Element {
           </tbody>
         </table>
       </section>
+      {fleet && (
+        <section>
+          <h2>Fleet</h2>
+          <p>
+            {counted(fleet.instances, "instance")} of the fleet {fleet.name} {fleet.instances === 1 ? "lives" : "live"}, this one among them.
+          </p>
+          {fleet.problem && <p class="problem">{fleet.problem}</p>}
+          {fleet.shed > 0 && <p class="problem">{counted(fleet.shed, "hint or weight", "hints and weights")} could not be told for want of room.</p>}
+        </section>
+      )}
       <section>
         <h2>Workers</h2>
         <table class="list">

@@ -7,7 +7,7 @@ import { count, ms, percent, short } from "./format";
 import { compare } from "./mapmodel";
 import { Address, Choice, Empty, Heading, Name, NodeLink, Paging, Search, Share, States, errorShare, pageOf, split, toneOf } from "./parts";
 import { amend, linkOf, route } from "./route";
-import { STATES, conditions, urgency } from "./state";
+import { STATES, conditions, isLost, urgency } from "./state";
 import { byId, byKind, liveOf, loaded, matches, structure, tick } from "./store";
 import type { Kind, Live, Node } from "./types";
 
@@ -168,7 +168,7 @@ function Standing({ node }: { node: Node }): JSX.Element {
   const up = members.filter((id) => {
     const state = liveOf(id);
     const child = byId.value.get(id)?.child;
-    return !state.down && !(child && liveOf(child).down);
+    return !isLost(state) && !(child && isLost(liveOf(child)));
   }).length;
   return <span class={up < members.length ? "failing" : ""}>{up === members.length ? count(up) : `${up} of ${members.length} up`}</span>;
 }

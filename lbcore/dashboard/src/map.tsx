@@ -43,14 +43,16 @@ function Card({ place }: { place: Placed }): JSX.Element {
   // A service that is a member of another one has a weight there, which may be set by hand.
   const about = member ? [...own, ...conditions(member).filter((each) => each.tone === "note")] : own;
   const [name, provider] = split(node);
+  const scheme = /^\w+:\/\//.exec(name)?.[0] ?? "";
   const first = about[0]!;
   const share = member ?? (node.kind === "member" ? node : undefined);
   return (
     <a class={`card tone-${first.tone}`} href={linkOf(node.id)}>
       <span class="line">
         <State of={first} quiet={first.tone === "well" || first.tone === "quiet"} />
-        <span class="name" title={node.name}>
-          {name}
+        <span class={scheme ? "name url" : "name"} title={node.name}>
+          {scheme && <span class="scheme">{scheme}</span>}
+          {scheme ? <span>{name.slice(scheme.length)}</span> : name}
           {provider && provider !== "file" && <span class="provider">@{provider}</span>}
         </span>
         {about.slice(1).map((each) => (

@@ -1,6 +1,6 @@
 // Which nodes the map shows, in which order, and where: columns from entry points to servers. No DOM.
 
-import { urgency } from "./state";
+import { isLost, urgency } from "./state";
 import { byId, byKind, liveOf, matches, routersOf } from "./store";
 import type { Layer, Node } from "./types";
 
@@ -104,7 +104,7 @@ export function draw(routers: Node[], found: number, idle: boolean): Picture {
       known.rate += rate;
       return;
     }
-    const edge: Edge = { from: from.id, to: to.id, rate, down: !!liveOf(to.id).down || to.status === "disabled", ...(by && { by: new Set([by]) }) };
+    const edge: Edge = { from: from.id, to: to.id, rate, down: isLost(liveOf(to.id)) || to.status === "disabled", ...(by && { by: new Set([by]) }) };
     links.set(`${from.id}>${to.id}`, edge);
     edges.push(edge);
   };

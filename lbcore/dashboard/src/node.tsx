@@ -80,7 +80,7 @@ function configured(node: Node): Fact[] {
       return [
         ["Type", `${node.type ?? ""} ${node.strategy ?? ""}`.trim()],
         ["Sticky cookie", node.sticky],
-        ["Checks", [plus(node.healthCheck, "active health check"), plus(node.passiveHealthCheck, "passive health check")].filter(Boolean).join(", ") || (node.type === "loadbalancer" ? "none: its servers count as up" : undefined)],
+        ["Checks", [plus(node.healthCheck, "active health check"), plus(node.passiveHealthCheck, "passive health check")].filter(Boolean).join(", ") || (node.type === "loadbalancer" ? "none: its servers count as up, whether they can be reached or not" : undefined)],
         ["Slow start", plus(node.slowStart, "yes")],
         ["Limit", node.maxConnections ? `${count(node.maxConnections)} requests in flight at each server` : undefined],
         ["Middlewares", links(node.middlewares)],

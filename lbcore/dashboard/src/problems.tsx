@@ -5,19 +5,30 @@ import type { JSX } from "preact";
 import { counted } from "./format";
 import { Sign } from "./icons";
 import { Empty, Heading, Paging, Search, pageOf } from "./parts";
-import { linkOf, route } from "./route";
+import { link, linkOf, route } from "./route";
 import { byId, info } from "./store";
 import type { Problem } from "./types";
 
+const SEVERITIES = { lost: "Lost", degraded: "Degraded", warning: "Warning" };
+
+/** Where more is said about what a problem is about; empty: nowhere. */
+function placeOf(problem: Problem): string {
+  if (problem.id) return byId.value.has(problem.id) ? linkOf(problem.id) : "";
+  const [kind = "", name = ""] = problem.object.split(" ");
+  if (kind === "certificate") return link("certificates", { q: name.replace(/,$/, "") });
+  return kind === "provider" || kind === "worker" || problem.object === "configuration" ? link("instance") : "";
+}
+
 export function ProblemLine({ problem, short = false }: { problem: Problem; short?: boolean }): JSX.Element {
   const lost = problem.severity === "lost";
+  const place = placeOf(problem);
   return (
     <li class={`trouble tone-${lost ? "bad" : "warn"}`}>
       <Sign shape={lost ? "cross" : "triangle"} />
       <div>
         <p>
-          <strong class="severity">{lost ? "Lost" : "Degraded"}</strong>{" "}
-          {problem.id && byId.value.has(problem.id) ? <a href={linkOf(problem.id)}>{problem.object}</a> : <span>{problem.object}</span>}
+          <strong class="severity">{SEVERITIES[problem.severity]}</strong>{" "}
+          {place ? <a href={place}>{problem.object}</a> : <span>{problem.object}</span>}
         </p>
         <p>{problem.text}</p>
         {!short && !!problem.traffic?.length && (

@@ -5,7 +5,7 @@ import type { Live, Node, Word } from "./types";
 
 export type Tone = "well" | "quiet" | "note" | "warn" | "bad";
 export type Shape =
-  | "dot" | "ring" | "cross" | "eject" | "half" | "drain" | "hand" | "ramp" | "pin" | "full" | "slash" | "clock" | "triangle" | "wait" | "tick" | "dash";
+  | "dot" | "ring" | "cross" | "eject" | "half" | "drain" | "hand" | "ramp" | "pin" | "full" | "slash" | "broken" | "clock" | "triangle" | "wait" | "tick" | "dash";
 
 export interface Condition {
   word: string;
@@ -14,18 +14,20 @@ export interface Condition {
   about: string;
 }
 
+// In the order of their weight: what asks for attention first.
 const OF_WORD: Record<Word, Condition> = {
-  down: { word: "down", shape: "cross", tone: "bad", about: "It gets no requests: its health check fails, or nothing below it is up." },
+  disabled: { word: "disabled", shape: "slash", tone: "bad", about: "Its configuration has errors: it does not run." },
+  down: { word: "down", shape: "cross", tone: "bad", about: "It answers no request: its health check fails, or nothing below it can answer." },
+  unreached: { word: "unreached", shape: "broken", tone: "bad", about: "No connection to it can be made. No health check watches it, so it still gets its part of the requests." },
   ejected: { word: "ejected", shape: "eject", tone: "bad", about: "Too many requests to it failed: it gets none until its time is over." },
-  onTrial: { word: "on trial", shape: "half", tone: "warn", about: "Its ejection is over: the next requests decide." },
   "taken-out": { word: "ejected by hand", shape: "hand", tone: "warn", about: "It was taken out by hand: it gets no requests at all." },
+  full: { word: "full", shape: "full", tone: "warn", about: "It has as many requests in flight as maxConnections allows." },
+  onTrial: { word: "on trial", shape: "half", tone: "warn", about: "Its ejection is over: the next requests decide." },
+  draining: { word: "draining", shape: "wait", tone: "warn", about: "Its weight is 0: it gets no new clients, and what is in flight at it finishes." },
+  kept: { word: "previous version", shape: "clock", tone: "warn", about: "Its new configuration has errors: the one before runs." },
   drained: { word: "drained", shape: "drain", tone: "note", about: "Its weight is 0: only sessions that it has already reach it." },
   "slow-starting": { word: "slow start", shape: "ramp", tone: "note", about: "It came up lately: its part of the requests grows." },
   overridden: { word: "overridden", shape: "pin", tone: "note", about: "Its weight was set by hand and differs from the configuration." },
-  full: { word: "full", shape: "full", tone: "warn", about: "It has as many requests in flight as maxConnections allows." },
-  disabled: { word: "disabled", shape: "slash", tone: "bad", about: "Its configuration has errors: it does not run." },
-  kept: { word: "previous version", shape: "clock", tone: "warn", about: "Its new configuration has errors: the one before runs." },
-  draining: { word: "draining", shape: "wait", tone: "warn", about: "Its weight is 0: it gets no new clients, and what is in flight at it finishes." },
 };
 const DEGRADED: Condition = { word: "degraded", shape: "triangle", tone: "warn", about: "It answers, and a part below it does not." };
 const WARNING: Condition = { word: "warning", shape: "triangle", tone: "warn", about: "It runs, and something in its configuration has no effect." };
@@ -38,11 +40,16 @@ export const STATES = [...LEGEND.map((each) => each.word)];
 
 const ORDER = Object.keys(OF_WORD) as Word[];
 
+/** Whether no request to a node is answered, as far as is known. */
+export function isLost(state: Live): boolean {
+  return !!state.down || !!state.states?.some((word) => word === "down" || word === "unreached");
+}
+
 function hasFault(id: string, left = 12): boolean {
   const node = byId.value.get(id);
   if (!node || left === 0) return false;
   const state = liveOf(id);
-  if (state.down || state.states?.some((word) => word === "down" || word === "ejected")) return true;
+  if (isLost(state) || state.states?.includes("ejected")) return true;
   if (node.kind === "member") return node.child ? hasFault(node.child, left - 1) : false;
   return node.members?.some((member) => hasFault(member, left - 1)) ?? false;
 }

@@ -57,7 +57,7 @@ export interface Structure {
 }
 
 export type Word =
-  | "down" | "ejected" | "onTrial" | "drained" | "taken-out" | "slow-starting" | "overridden" | "full" | "disabled" | "kept" | "draining";
+  | "down" | "unreached" | "ejected" | "onTrial" | "drained" | "taken-out" | "slow-starting" | "overridden" | "full" | "disabled" | "kept" | "draining";
 
 /** What is going on at one node. A node without one is idle and well. */
 export interface Live {
@@ -116,7 +116,7 @@ export interface Tick {
 }
 
 export interface Problem {
-  severity: "lost" | "degraded";
+  severity: "lost" | "degraded" | "warning";
   object: string;
   id?: string;
   text: string;
@@ -133,17 +133,28 @@ export interface Provider {
   failures: number;
   ageSeconds: number;
   problems: string[];
+  /** Whether its source could be read the last time. */
+  readable: boolean;
+}
+
+/** The instances that serve the same. */
+export interface Fleet {
+  name: string;
+  instances: number;
+  problem: string;
+  shed: number;
 }
 
 export interface Certificate {
   name: string;
   commonName: string;
   sans: string[];
-  issuer: string;
-  notAfter: number;
+  issuerCN: string;
+  keyType: string;
+  keySize: number;
+  notAfterMs: number;
   daysLeft: number;
   status: string;
-  resolver?: string;
 }
 
 export interface Change {
@@ -168,6 +179,7 @@ export interface Info {
     last?: Change;
   };
   providers: Provider[];
+  fleet: Fleet | null;
   certificates: Certificate[];
   certificatesTotal?: number;
   workers: { index: number; pid: number; state: string; generation: number }[];
@@ -175,7 +187,14 @@ export interface Info {
   logLinesLost?: number;
   accessLogLinesLost?: number;
   connectionsShed?: number;
-  features?: Record<string, unknown>;
+  features: {
+    accessLog: boolean;
+    metrics: string[];
+    tracing: boolean;
+    explain: boolean;
+    ocsp: boolean;
+    certificatesResolvers: string[];
+  };
 }
 
 export interface History {
