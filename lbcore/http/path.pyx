@@ -5,6 +5,8 @@ dot segments resolved (unless `sanitizePath` is off), and every byte that no URI
 point: normalising it again changes nothing.
 """
 
+from urllib.parse import quote
+
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memchr
 
@@ -251,6 +253,11 @@ cdef int path_normalise(const PathOptions* options, Span target, Arena* arena, S
         length = resolve_segments(out, length)
     path[0] = span_of(out, length)
     return decode_route_path(path[0], arena, route_path)
+
+
+def quote_path(path: str) -> bytes:
+    """A configured path as a request may have it: percent-encoded, where it is not so already."""
+    return quote(path, safe="/%:@!$&'()*+,;=~-._").encode()
 
 
 def normalise(target: bytes, *, sanitise: bool = True, encode_semicolons: bool = False, refused: int = 0) -> tuple:

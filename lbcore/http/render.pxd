@@ -23,6 +23,7 @@ cdef enum:
 
 
 cdef int forwarded_for(Request request, const ForwardPolicy* policy, Span* into) noexcept
+cdef bint asks_for_websocket(Request request) noexcept
 cdef Span forwarded_port(Request request, bint encrypted) noexcept
 cdef Span host_to_send(Request request, const ForwardPolicy* policy) noexcept nogil
 cdef char* put_lines(char* out, FieldList* list, Request request, const ForwardPolicy* policy, Span addresses) noexcept

@@ -16,7 +16,7 @@ from lbcore.http.framing cimport BODY_CHUNKED, BODY_NONE, connection_lists
 from lbcore.http.head cimport ClientAddress, Header, RequestHead
 from lbcore.http.known cimport (
     H_CONTENT_LENGTH, H_DATE, H_DROPPED, H_HOST, H_OTHER, H_OWN, H_TE, H_TRAILER, H_TRANSFER_ENCODING, H_UPGRADE, H_X_FORWARDED_FOR,
-    H_X_FORWARDED_HOST, H_X_FORWARDED_PORT, H_X_FORWARDED_PROTO, H_X_FORWARDED_SERVER, H_X_REAL_IP, is_hop_by_hop, is_managed, is_of_http1,
+    H_X_FORWARDED_HOST, H_X_FORWARDED_OTHER, H_X_FORWARDED_PORT, H_X_FORWARDED_PROTO, H_X_FORWARDED_SERVER, H_X_REAL_IP, is_hop_by_hop, is_managed, is_of_http1,
 )
 from lbcore.http.message cimport Message
 from lbcore.http.request cimport Request
@@ -113,10 +113,15 @@ cdef bint came_encrypted(Request request) noexcept:
     cdef Py_ssize_t i
     cdef Span value
     for i in range(request.n_headers):
-        if request.kinds[i] == H_X_FORWARDED_PROTO:
+        if request.kinds[i] == H_X_FORWARDED_PROTO and request.headers[i].value.len:
             value = request.headers[i].value
             return span_ieq(value, b"https", 5) or span_ieq(value, b"wss", 3)
     return False
+
+
+cdef bint asks_for_websocket(Request request) noexcept:
+    """Whether the scheme that servers are told is ws or wss: not for other protocols that a connection may change to."""
+    return request.framing.upgrade and span_ieq(request.find(b"upgrade", 7), b"websocket", 9)
 
 
 cdef Span forwarded_port(Request request, bint encrypted) noexcept:
@@ -144,6 +149,11 @@ cdef inline char* pass_header(char* out, FieldList* list, const Header* header) 
     return put_header(out, header)
 
 
+cdef inline bint says_nothing(uint8_t kind, Span value) noexcept nogil:
+    """Whether a header of a trusted client is empty that it has to fill, or leave to us."""
+    return value.len == 0 and kind != H_X_FORWARDED_OTHER
+
+
 cdef char* put_forwarded(char* out, FieldList* list, Request request, const ForwardPolicy* policy, const uint8_t* present) noexcept:
     """Write the managed headers that the client must not set, or has not set, except X-Forwarded-For."""
     cdef RequestHead* head = &request.head
@@ -152,7 +162,7 @@ cdef char* put_forwarded(char* out, FieldList* list, Request request, const Forw
     if client.text_len and not present[<int>H_X_REAL_IP]:
         out = put_line(out, list, b"X-Real-Ip: ", b"x-real-ip", 9, span_of(client.text, client.text_len))
     if not present[<int>H_X_FORWARDED_PROTO]:
-        if request.framing.upgrade:
+        if asks_for_websocket(request):
             scheme = span_of(b"wss", 3) if policy.encrypted else span_of(b"ws", 2)
         else:
             scheme = span_of(b"https", 5) if policy.encrypted else span_of(b"http", 4)
@@ -239,7 +249,7 @@ cdef char* put_lines(char* out, FieldList* list, Request request, const ForwardP
                 is_hop_by_hop(kind) and (kind != H_TRAILER or request.framing.body != BODY_CHUNKED)):
             continue
         if is_managed(kind):
-            if not policy.trusted or kind == H_X_FORWARDED_FOR or kind == H_X_FORWARDED_SERVER:
+            if not policy.trusted or kind == H_X_FORWARDED_FOR or kind == H_X_FORWARDED_SERVER or says_nothing(kind, head.headers[i].value):
                 continue
             present[kind] = True
         elif kind == H_OTHER and request.framing.names_headers and connection_lists(
@@ -309,7 +319,7 @@ cdef int render_forwarded(Request request, const ForwardPolicy* policy, Buffer* 
         kind = request.kinds[i]
         if kind & H_OWN:
             present[kind ^ H_OWN] = True
-        elif policy.trusted and is_managed(kind) and kind != H_X_FORWARDED_SERVER:
+        elif policy.trusted and is_managed(kind) and kind != H_X_FORWARDED_SERVER and not says_nothing(kind, request.headers[i].value):
             present[kind] = True
     if buffer_reserve(out, FIXED_BYTES + request.head.authority.len + policy.server_name.len) < 0:
         return -1

@@ -587,7 +587,7 @@ cdef class Request(Message):
         status = split_authority(head.authority, &head.host, &lower)
         if status:
             return status
-        if head.host.len and head.host.ptr[head.host.len - 1] == c".":
+        if head.host.len > 1 and head.host.ptr[head.host.len - 1] == c".":     # of a dot alone, something has to be left
             head.host.len -= 1
         if not lower:
             self.lower_host()

@@ -17,7 +17,7 @@ from lbcore.http.known cimport (
     H_X_FORWARDED_FOR, H_X_FORWARDED_HOST, H_X_FORWARDED_OTHER, H_X_FORWARDED_PORT, H_X_FORWARDED_PROTO, H_X_FORWARDED_SERVER, H_X_REAL_IP,
     header_kind, is_hop_by_hop, is_managed, name_is,
 )
-from lbcore.http.render cimport forwarded_port
+from lbcore.http.render cimport asks_for_websocket, forwarded_port
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.spare cimport request_take
@@ -233,7 +233,7 @@ cdef class ForwardAuth(Middleware):
         if not present & METHOD_BIT:
             put(own, H_X_FORWARDED_OTHER, span_of(b"X-Forwarded-Method", 18), head.method)
         if not present & PROTO_BIT:
-            if self.trust == TRUST_YES and request.framing.upgrade:
+            if self.trust == TRUST_YES and asks_for_websocket(request):
                 put(own, H_X_FORWARDED_PROTO, span_of(b"X-Forwarded-Proto", 17), span_of(b"wss", 3) if secure else span_of(b"ws", 2))
             else:
                 put(own, H_X_FORWARDED_PROTO, span_of(b"X-Forwarded-Proto", 17), span_of(b"https", 5) if secure else span_of(b"http", 4))

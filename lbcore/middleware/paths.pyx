@@ -5,7 +5,6 @@ taking a prefix off `/api../x` must not give `/../x`.
 """
 
 import re
-from urllib.parse import quote
 
 cimport cython
 from libc.string cimport memcmp, memcpy
@@ -16,16 +15,14 @@ from lbcore.http.span cimport Span, span_bytes, span_of
 from lbcore.middleware.base cimport ANSWER, PASS, Context, Middleware
 from lbcore.regex.regex cimport Regex
 
-from lbcore.http.path import normalise
-
-PATH_BYTES = "/%:@!$&'()*+,;=~-._"     # what stands in a path as it is
+from lbcore.http.path import normalise, quote_path
 
 
 def encoded(path: str) -> bytes:
     """A configured path as it stands in a request: percent-encoded, dots resolved. Raises ValueError."""
     if not path:
         return b""
-    return normalise(quote(path if path.startswith("/") else "/" + path, safe=PATH_BYTES).encode())[0]
+    return normalise(quote_path(path if path.startswith("/") else "/" + path))[0]
 
 
 cdef bint is_normal(Span path) noexcept nogil:

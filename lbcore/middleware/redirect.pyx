@@ -68,9 +68,13 @@ def is_address(location: bytes) -> bool:
 
 
 cdef bytes request_uri(RequestHead* head):
-    """The path as middlewares have left it, and the query as the client sent it: `;` is rewritten for servers alone."""
+    """The path as middlewares have left it, and the query as the client sent it: `;` becomes `&` for servers alone, but `%3B`
+    (`encodeQuerySemicolons`) for all."""
     path, mark, query = span_bytes(head.target).partition(b"?")
-    return span_bytes(head.path) + mark + in_ascii(query)
+    query = in_ascii(query)
+    if b";" in query and span_bytes(head.query) == query.replace(b";", b"%3B"):
+        query = span_bytes(head.query)
+    return span_bytes(head.path) + mark + query
 
 
 cdef bint came_encrypted(Request request) noexcept:

@@ -8,6 +8,7 @@ from lbcore.routing.member cimport Member
 from lbcore.state.region cimport Region
 
 from lbcore.config.network import is_http2, split_address, split_url
+from lbcore.http.path import quote_path
 
 
 cdef enum:
@@ -23,7 +24,7 @@ cdef class Server(Member):
         self.host, self.port, authority, path = split_url(url) if "://" in url else split_address(url)
         self.authority_bytes = authority.encode()
         self.authority = span_of(self.authority_bytes, len(self.authority_bytes))
-        self.prefix_bytes = path.rstrip("/").encode() if preserve_path else b""
+        self.prefix_bytes = quote_path(path.rstrip("/")) if preserve_path else b""
         self.prefix = span_of(self.prefix_bytes, len(self.prefix_bytes))
         self.preserve_path = preserve_path
         self.target = target

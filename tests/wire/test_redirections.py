@@ -47,6 +47,17 @@ def test_who_is_where_the_redirection_leads_but_has_no_router_is_told_so() -> No
         assert lb.ask(get("shop.test", "X-Forwarded-Proto: https"))[0].split()[1] == "301"
 
 
+@pytest.mark.parametrize("host", [".", "..", "shop.test."])
+def test_no_host_passes_by_a_redirection(host: str) -> None:
+    point = {"http": {"redirections": {"entryPoint": {"to": ":8443"}}}}
+    assert located(point, get(host)) == f"https://{host}:8443/x?a=1;b=2"
+
+
+def test_semicolons_that_are_encoded_for_all_are_so_in_a_location() -> None:
+    point = {"http": {"redirections": {"entryPoint": {"to": ":8443"}}, "encodeQuerySemicolons": True}}
+    assert located(point, get(target="/x?a=\xe9;b=2")) == "https://shop.test:8443/x?a=%C3%A9%3Bb=2"
+
+
 def test_a_redirection_to_an_entry_point_that_is_not_there_is_left_out() -> None:
     assert located({"http": {"redirections": {"entryPoint": {"to": "nope"}}}}, get()) == ""
     assert (

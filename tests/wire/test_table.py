@@ -176,6 +176,14 @@ def test_path_of_a_server_counts_only_when_it_is_to_be_kept() -> None:
                 assert lb.ask(GET)[2] == b"GET %s HTTP/1.1\n" % path
 
 
+def test_path_of_a_server_goes_into_the_request_as_a_path() -> None:
+    with serving() as server:
+        config = config_for(server.url + "/b c/caf\xe9/%2F%20/")
+        config["http"]["services"]["all"]["loadBalancer"]["servers"][0]["preservePath"] = True
+        with edge(config) as lb:
+            assert lb.ask(GET)[2] == b"GET /b%20c/caf%C3%A9/%2F%20/x HTTP/1.1\n"
+
+
 def test_higher_priority_wins_over_the_longer_rule() -> None:
     with serving(named("long")) as long, serving(named("first")) as first:
         config = config_for(long.url)

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+import re
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field, field_validator
 
-from lbcore.config.model import Model
+from lbcore.config.model import Change, Model
 from lbcore.config.numbers import Seconds
 
 MIN_SECRET_BYTES = 16
+
+_LABELS = re.compile(
+    r"\.?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.?", re.IGNORECASE | re.ASCII
+)
+
+_ADDRESS = re.compile(r"((25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(\.(?!$)|$)){4}", re.ASCII)
+
+
+def _is_domain(text: str) -> bool:
+    """Whether browsers take it for the domain of a cookie: a name with a letter, or an address of IPv4."""
+    if not _LABELS.fullmatch(text) or len(text) > 255:
+        return False
+    return any(letter.isalpha() for letter in text) or _ADDRESS.fullmatch(text) is not None
 
 
 def _check_secret(value: str) -> str:
@@ -40,6 +54,14 @@ class StickyCookie(Model):
     path: str = "/"
     domain: str = ""
     signed: Signed | None = None
+
+    @classmethod
+    def adjust(cls, data: dict[str, Any]) -> list[Change]:
+        domain = data.get("domain", "")
+        if not domain or _is_domain(domain):
+            return []
+        data["domain"] = ""
+        return [Change("domain", f"{domain!r} is no domain, and left out", "write a name such as example.org")]
 
     @field_validator("path", "domain")
     @classmethod

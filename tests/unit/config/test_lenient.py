@@ -165,6 +165,34 @@ def test_times_of_health_checks_that_are_not_above_zero_are_the_default(value: s
     assert (found.health_check.interval, found.health_check.timeout) == (timedelta(seconds=30), timedelta(seconds=5))
 
 
+@pytest.mark.parametrize(
+    ("domain", "kept"),
+    [
+        ("d.test", True),
+        (".D-1.test.", True),
+        ("127.0.0.1", True),
+        ("d test", False),
+        ("d_test", False),
+        ("-d.test", False),
+        ("d..test", False),
+        ("caf\xe9.test", False),
+        ("1.2", False),
+        ("300.0.0.1", False),
+        ("::1", False),
+        ("a" * 64, False),
+    ],
+)
+def test_a_domain_that_is_none_is_left_out_of_a_cookie(domain: str, kept: bool) -> None:
+    keys = f", sticky: {{cookie: {{domain: '{domain}'}}}}"
+    config, warnings = parse_dynamic(f"http: {{{SERVICE % keys}}}")
+    found = config.http.services["s"].load_balancer
+    assert found is not None
+    assert found.sticky is not None
+    assert found.sticky.cookie is not None
+    assert found.sticky.cookie.domain == (domain if kept else "")
+    assert len(warnings) == (0 if kept else 1)
+
+
 @pytest.mark.parametrize("value", ["-1", "-2", "-9223372036854775808"])
 def test_limits_of_bodies_below_zero_are_none(value: str) -> None:
     config, _ = parse_dynamic(

@@ -64,6 +64,15 @@ def test_request_to_server_trusted_client_is_appended_to_in_one_line() -> None:
     assert (b"X-Forwarded-For", b"1.1.1.1, 2.2.2.2") in kept
 
 
+def test_request_to_server_what_a_trusted_client_leaves_empty_is_filled_in() -> None:
+    names = (b"X-Real-Ip", b"X-Forwarded-Proto", b"X-Forwarded-Host", b"X-Forwarded-Port")
+    wire = request(*(name + b":" for name in names), b"X-Forwarded-Prefix:")
+    sent = headers(rewrite_request(wire, trusted=True))
+    expected = dict(headers(rewrite_request(request())))
+    assert [value for name in names for key, value in sent if key == name] == [expected[name] for name in names]
+    assert (b"X-Forwarded-Prefix", b"") in sent
+
+
 def test_request_to_server_te_is_listed_in_connection_or_not_sent() -> None:
     for lines in ([b"TE: trailers"], [b"Connection: TE, close", b"TE: gzip, Trailers"]):
         assert b"\r\nConnection: TE\r\nTe: trailers\r\n" in rewrite_request(request(*lines))
@@ -74,6 +83,12 @@ def test_request_to_server_te_is_listed_in_connection_or_not_sent() -> None:
         [b"TE: trailers", b"Connection: Upgrade", b"Upgrade: x"],
     ):
         assert b"Te:" not in rewrite_request(request(*lines))
+
+
+@pytest.mark.parametrize(("protocol", "scheme"), [(b"websocket", b"ws"), (b"WebSocket", b"ws"), (b"dtls", b"http")])
+def test_request_to_server_an_upgrade_to_another_protocol_is_no_websocket(protocol: bytes, scheme: bytes) -> None:
+    wire = request(b"Connection: Upgrade", b"Upgrade: " + protocol)
+    assert (b"X-Forwarded-Proto", scheme) in headers(rewrite_request(wire))
 
 
 def test_request_to_server_forwarded_of_a_trusted_client_goes_on() -> None:
