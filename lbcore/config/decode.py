@@ -17,7 +17,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, g
 from pydantic import ValidationError
 
 from lbcore.config.model import UNSUPPORTED, Model, Object, fields_of
-from lbcore.config.scalars import to_bool, to_float, to_int
+from lbcore.config.scalars import Plain, to_bool, to_float, to_int
 from lbcore.config.tree import Path, Tree
 from lbcore.config.words import WORDS, plain_word
 from lbcore.errors import ConfigError, Problem, Severity
@@ -345,6 +345,8 @@ class _Decoder:
                 (item,) = item
                 self.written[here] = there
                 self.note(here, f"taken for {item!r}", "the colon behind it makes a key of it", "warning")
+            if isinstance(item, str):
+                item = type(item)(item.strip())  # as in Traefik
             decoded = self.value(item, inner, here, there)
             if decoded is not ABSENT:
                 found.append(decoded)
@@ -363,6 +365,8 @@ class _Decoder:
                 return ABSENT  # as in Traefik: the default
             meant = [choice for choice in choices if isinstance(choice, str) and choice.lower() == value.lower()]
             return value if value in choices or not meant else meant[0]
+        if isinstance(value, Plain) and value in ("True", "TRUE", "False", "FALSE"):
+            value = Plain(value.lower())  # `True` without quotes is a switch, which Traefik writes as `true`
         return value if annotation is timedelta else str(value)
 
     def mismatch(self, path: Path, value: Any, wanted: str, hint: str = "") -> Any:
@@ -413,7 +417,10 @@ class _Decoder:
             if not is_off:
                 self.note(here, "has no effect", model.ignored[name], "warning")
         else:
-            self.note(here, f"unknown key {key!r}", nearest(key, list(keys_of(model))))
+            # As in Traefik, one without a value is ignored: what stands below it may be commented out.
+            rest = " without a value, ignored" if item is None else ""
+            severity: Severity = "warning" if rest else "error"
+            self.note(here, f"unknown key {key!r}{rest}", nearest(key, list(keys_of(model))), severity)
 
     # From decoded values to models, an object at a time
 

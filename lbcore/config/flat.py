@@ -31,8 +31,21 @@ class _Positions(_Node):
 
 
 def split_dotted(key: str) -> list[str]:
-    """`domains[0].main` as `domains`, `0`, `main`."""
-    return re.sub(r"\[(\d+)\]", r".\1", key).split(".")
+    """`domains[0].main` as `domains`, `0`, `main`; `domains[a].main` as `domains`, `[a]`, `main`."""
+    return re.sub(r"\[(?:(\d+)|([^\[\].]*))\]", _position, key).split(".")
+
+
+def _position(found: re.Match[str]) -> str:
+    return f".{found[1] or found[0]}"
+
+
+def is_position(key: str) -> bool:
+    """Whether a part of a key is the position in a list. As in Traefik, that of a section need not be a number."""
+    return key.isdecimal() or key.startswith("[")
+
+
+def _rank(key: str) -> tuple[bool, int, str]:
+    return (False, int(key), "") if key.isdecimal() else (True, 0, key)
 
 
 class FlatTree:
@@ -85,7 +98,7 @@ class FlatTree:
             inner = plain(get_args(annotation)[1])
         elif get_origin(annotation) in (list, tuple):
             inner = plain(get_args(annotation)[0])
-            if self._strict and not key.isdigit():
+            if self._strict and not (is_position(key) if rest else key.isdecimal()):
                 raise ValueError(f"{key!r} is not the position in a list")
             name = str(int(key)) if key.isascii() and key.isdigit() and len(key) < 10 else key
         elif self._strict:
@@ -137,8 +150,10 @@ def _lists(node: Any) -> Any:
     """Mappings of positions as lists."""
     if not isinstance(node, dict):
         return node
-    if isinstance(node, _Positions) and all(key.isdigit() for key in node):
-        return [_lists(node[key]) for key in sorted(node, key=int)]
+    if isinstance(node, _Positions) and all(
+        is_position(key) if isinstance(value, dict) else key.isdecimal() for key, value in node.items()
+    ):
+        return [_lists(node[key]) for key in sorted(node, key=_rank)]
     return {key: _lists(value) for key, value in node.items()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import stat
@@ -228,11 +229,15 @@ def read_text(path: Path) -> str:
         if status.st_size > FILE_LIMIT_BYTES:
             raise ConfigError([Problem("", f"larger than {FILE_LIMIT_BYTES >> 20} MiB", "", str(path))])
         try:
-            return file.read(FILE_LIMIT_BYTES).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+            content = file.read(FILE_LIMIT_BYTES)
+            # As in Traefik, YAML may be UTF-16 by its first two bytes, as some editors and shells of Windows write it.
+            is_wide = content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) and path.suffix.lower() != ".toml"
+            text = content.decode("utf-16" if is_wide else "utf-8-sig")
+            return text.replace("\r\n", "\n").replace("\r", "\n")
         except OSError as error:
             raise ConfigError([_unreadable(path, error)]) from None
         except UnicodeDecodeError as error:
-            text = f"not UTF-8: {error.reason} at byte {error.start}"
+            text = f"not {error.encoding.upper().removesuffix('-SIG')}: {error.reason} at byte {error.start}"
             raise ConfigError([Problem("", text, "", str(path))]) from None
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from lbcore.config.scalars import Plain
+from lbcore.config.toml import loads
 from lbcore.errors import ConfigError, Problem
 from lbcore.template.engine import TemplateError, render_file
 
@@ -97,7 +98,7 @@ def _line_of(line: int, lines: list[int]) -> int:
 
 def _parse_toml(text: str, file: str) -> Tree:
     try:
-        content = tomllib.loads(text)
+        content = loads(text)
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"\(at line (\d+)", str(error))
         problem = re.sub(r" \(at .*\)$", "", str(error))

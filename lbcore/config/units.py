@@ -34,9 +34,13 @@ def parse_signed_duration(value: Any) -> timedelta:
         raise ValueError(f"{value!r} is not a duration: write 10s, 250ms or 1m30s")
     text = value if isinstance(value, str) else Plain(value)
     try:
-        return _bounded(timedelta(seconds=to_int(text)), text)
-    except (ValueError, OverflowError):
+        found = timedelta(seconds=to_int(text))
+    except ValueError:
         pass
+    except OverflowError:
+        return _bounded(timedelta.max, text)
+    else:
+        return _bounded(found, text)
     sign = -1 if text.startswith("-") else 1
     rest = text[1:] if text[:1] in ("+", "-") else text
     parts = list(_PART.finditer(rest)) if len(rest) < 100 else []

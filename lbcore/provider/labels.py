@@ -13,7 +13,7 @@ from typing import Any
 
 from lbcore.config.decode import decode, keys_of, nearest, plain
 from lbcore.config.dynamic import DynamicConfig, Router, Service
-from lbcore.config.flat import FlatTree, in_order, split_dotted
+from lbcore.config.flat import FlatTree, in_order, is_position, split_dotted
 from lbcore.config.model import Object
 from lbcore.config.services.load_balancer import LoadBalancer, Server
 from lbcore.config.tree import Tree
@@ -222,7 +222,7 @@ class _Reader:
 
     def forbidden(self, lower: list[str], value: str) -> str:
         """Why a label may not have its value: who starts containers does not get at files and sockets of the host."""
-        names = [part for part in lower if not part.isdigit()]
+        names = [part for part in lower if not is_position(part)]
         last = names[-1]
         has_pem = last in PEM_OR_FILES or (last in PEM_OR_FILES_OF_TLS and "tls" in names[:-1])
         if has_pem or last.endswith(FILES):

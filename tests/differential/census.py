@@ -273,6 +273,23 @@ http:
 {APP}    proxmox: {{loadBalancer: {{serversTransport: lax, servers: [{{url: "https://192.168.1.5:8006"}}]}}}}
   serversTransports: {{lax: {{insecureSkipVerify: true}}}}
 """),
+    SetUp("a key whose values are commented out", "same", f"""http:
+  routers: {{r: {{rule: "Host(`a`)", service: app, middleware: null}}}}
+{APP}  middlewars:
+    # old: {{compress: {{}}}}
+""", ("unknown key 'middlewars' without a value", "did you mean middlewares?")),
+    SetUp("names with spaces around them", "same", f"""http:
+  routers: {{r: {{rule: "Host(`a`)", service: app, middlewares: [" c "], entryPoints: ["web "]}}}}
+  middlewares: {{c: {{compress: {{}}}}}}
+{APP}"""),
+    SetUp("inline tables of TOML 1.1", "same", """[http.routers]
+r = {  # all of it
+  rule = "Host(`\\x61`)",
+  service = "app",
+}
+[http.services.app.loadBalancer]
+servers = [{url = "http://a",}]
+""", (), "toml"),
     SetUp("datagrams", "same", f"""http:
   routers: {{r: {{rule: "Host(`a`)", service: app}}}}
 {APP}udp:

@@ -415,3 +415,30 @@ def test_objects_that_stand_elsewhere_in_a_file_are_equal() -> None:
 
 def test_a_problem_as_a_reader_of_its_object_sees_it() -> None:
     assert Problem("a.b", "wrong", "do it", "f.yml", 3).inside() == "f.yml:3: a.b: wrong (do it)"
+
+
+def test_an_unknown_key_without_a_value_is_ignored() -> None:
+    """What stands below it may be commented out."""
+    text = f"http: {{foo: null, {SERVICE % ', healthChck: null'}}}\ntls: {{stores: {{default: {{bar: null}}}}}}\n"
+    assert not any(faults(text).values())
+    said = "\n".join(warned(text))
+    for key in ("http.foo", "s.loadBalancer.healthChck", "default.bar"):
+        assert f"{key}: unknown key '{key.rpartition('.')[2]}' without a value, ignored" in said
+    assert "did you mean healthCheck?" in said
+    assert "entryPoints.web.adress" in warned("entryPoints: {web: {adress: null, address: ':80'}}\n", static=True)[0]
+    for value in ("{}", "[]", "''", "x"):
+        assert faults(f"http: {{{SERVICE % f', healthChck: {value}'}}}")["s"]
+
+
+def test_the_items_of_a_list_are_trimmed() -> None:
+    assert router("middlewares: [' a', 'b ']").middlewares == ["a", "b"]
+    assert router("entryPoints: [' web ']").entry_points == ["web"]
+    assert router("middlewares: ['a b']").middlewares == ["a b"]
+    assert balancer(", serversTransport: ' t'").servers_transport == " t"
+
+
+def test_a_switch_where_a_text_is_meant_is_written_in_small_letters() -> None:
+    text = "http: {middlewares: {m: {headers: {customResponseHeaders: {A: True, B: FALSE, C: 'True', D: yes}}}}}\n"
+    headers = parse_dynamic(text)[0].http.middlewares["m"].headers
+    assert headers is not None
+    assert headers.custom_response_headers == {"A": "true", "B": "false", "C": "True", "D": "yes"}

@@ -213,3 +213,20 @@ def test_files_with_the_same_text_have_the_same_objects() -> None:
     assert second.http.routers["b"].rule == "Host(`x`)"
     assert second.lines["b.yml"](("http", "routers", "b")) == 3
     assert loader.load({Path("a.yml"): text("a")})[0].http.routers.keys() == {"a"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_yaml_may_be_utf_16_by_its_first_bytes(tmp_path: Path, encoding: str) -> None:
+    """As shells and editors of Windows write it."""
+    file = tmp_path / "d.yml"
+    file.write_bytes("\ufeffhttp:\r\n  routers:\r\n    é: {rule: Path(`/é`), service: s}\r\n".encode(encoding))
+    routers = load_dynamic(file)[0].http.routers
+    assert routers["é"].rule == "Path(`/é`)"
+    assert routers["é"].place == f"{file}:3"
+    file.write_bytes(b"\xff\xfeh\x00t")
+    with pytest.raises(ConfigError, match="not UTF-16"):
+        load_dynamic(file)
+    toml = tmp_path / "d.toml"
+    toml.write_bytes("\ufeffa = 1\n".encode(encoding))
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        load_dynamic(toml)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbcore.config.units import format_duration, parse_duration
+from lbcore.config.units import format_duration, parse_duration, parse_signed_duration
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,9 @@ def test_duration_that_is_none_is_refused(text: str) -> None:
 @given(st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=300)))
 def test_duration_survives_being_written(duration: timedelta) -> None:
     assert parse_duration(format_duration(duration)) == duration
+
+
+@pytest.mark.parametrize("text", ["99999999999", "-9223372036854775808", "99999999999s", "9999999h"])
+def test_a_duration_beyond_all_is_named_so(text: str) -> None:
+    with pytest.raises(ValueError, match="is longer than 3650 days"):
+        parse_signed_duration(text)

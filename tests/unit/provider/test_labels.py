@@ -12,6 +12,7 @@ import yaml
 from lbcore.config.sources import from_flags
 from lbcore.config.static import StaticConfig
 from lbcore.config.validate.http import check
+from lbcore.errors import ConfigError
 from lbcore.provider.combine import Part, combine, without_servers
 from lbcore.provider.labels import Labelled, LabelReader, Said, rule_data
 from lbcore.provider.merge import merge
@@ -374,3 +375,26 @@ def test_the_compose_file_of_the_examples_is_right() -> None:
     found = check(merged, static)
     assert (found.routers, found.services, found.middlewares) == ({}, {}, {})
     assert sorted(merged.http.routers) == ["blog@docker", "shop@docker"]
+
+
+def test_the_position_of_a_section_need_not_be_a_number() -> None:
+    config = http(
+        {
+            "traefik.http.routers.r.tls.domains[b].main": "b.test",
+            "traefik.http.routers.r.tls.domains[a].main": "a.test",
+        }
+    )
+    router = config.routers["r"]
+    assert router.faults == ()
+    assert [domain.main for domain in router.tls.domains] == ["a.test", "b.test"]
+    assert "rule" in faults({"traefik.http.routers.r.rule[]": "Path(`/`)"})["r"]
+
+
+@pytest.mark.parametrize("position", ["[]", "[a]"])
+def test_the_position_of_a_text_is_a_number(position: str) -> None:
+    """Traefik leaves the text out, so a router would run without its middleware."""
+    assert "needs a list" in faults({f"traefik.http.routers.r.middlewares{position}": "auth@file"})["r"]
+    label = f"traefik.http.middlewares.m.basicauth.usersFile{position}"
+    assert "may not name files" in faults({label: "/etc/passwd"})["m"]
+    with pytest.raises(ConfigError, match="not the position in a list"):
+        from_flags([f"--entryPoints.web.http.middlewares{position}=a@file"])
