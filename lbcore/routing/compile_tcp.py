@@ -153,6 +153,7 @@ class TcpCompiler(Layer4Compiler):
         rule = Program(tcp_rule_of(router, self.static))
         route = TcpRoute(name, rule, [], NO_SERVICE, encrypted=True, acceptor=acceptor, takes_all=takes_all)
         self.ends_tls.append(route)
+        tls.warn(f"tcp router {name} cannot run: there is no handshake for what its rule takes")
         return route
 
     def route(self, name: str, router: model.TcpRouter, service: Service, tls: TlsCompiler) -> TcpRoute:

@@ -152,6 +152,9 @@ class TlsCompiler:
         hosts = {**self._closed.get(point, {}), **self._hosts[point]}
         return {host: name for host, name in hosts.items() if name != DEFAULT}
 
+    def warn(self, text: str) -> None:
+        self._warnings.append(text)
+
     def _warn_of_closed(self) -> None:
         for point, name, hosts in self._out:
             of = self._others(point)

@@ -147,7 +147,7 @@ def test_reloads(made: dict[str, Files], url: str) -> None:
         assert status(over_tls(lb, "b.test", own), "b.test") == "200"
 
 
-def test_layer_4(made: dict[str, Files]) -> None:
+def test_layer_4(made: dict[str, Files], caplog: pytest.LogCaptureFixture) -> None:
     routers: dict[str, dict[str, Any]] = {
         "all": {"rule": "HostSNI(`*`)", "service": "x", "tls": {}},
         "closed": {"rule": "HostSNI(`tcp.test`)", "service": "y", "tls": {"options": "nothing"}},
@@ -155,6 +155,8 @@ def test_layer_4(made: dict[str, Files]) -> None:
     }
     with world(made, routers) as lb:
         assert [reached(lb, name) for name in ("a.test", "tcp.test", "TCP.test")] == ["x", "nobody", "nobody"]
+    lines = [each.getMessage() for each in caplog.records if "there is no handshake for what" in each.getMessage()]
+    assert set(lines) == {"tcp router closed@file cannot run: there is no handshake for what its rule takes"}
     web = {"closed": {"rule": "Host(`a.test`)", "tls": {"options": "nothing"}}}
     with world(made, {"all": routers["all"]}, web) as lb:
         assert [reached(lb, name) for name in ("a.test", "b.test")] == ["nobody", "x"]
