@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +19,7 @@ from lbcore.routing.service import Service
 
 LOST, DEGRADED = "lost", "degraded"
 ALL = 0.9999  # the least share that counts as all requests of a service
+MOST_TRIES = 3  # as in lbcore/routing/decision.pxd
 
 
 @dataclass
@@ -26,10 +28,12 @@ class Condition:
 
     lost    the share of its requests that find no server, 0 to 1.
     causes  the reasons for that, and other problems below it.
+    missed  the part of `lost` that cannot reach a server: what stands beside the service is asked, if anything does.
     """
 
     lost: float = 0.0
     causes: list[str] = field(default_factory=list)
+    missed: float = 0.0
 
 
 def problems(runtime: Runtime) -> list[dict[str, Any]]:
@@ -68,7 +72,8 @@ def service_problems(runtime: Runtime, names: Collection[str] | None = None) -> 
         condition = condition_of(runtime, service)
         causes = "; ".join(condition.causes)
         if condition.lost:
-            share = "all" if condition.lost > ALL else f"{max(condition.lost, 0.001):.1%} of its"
+            nearly = "about " if condition.missed else ""
+            share = "all" if condition.lost > ALL else f"{nearly}{max(condition.lost, 0.001):.1%} of its"
             text = f"{about} loses {share} {LAYERS[layer].units}: {causes}"
             yield _problem(LOST, about, text, traffic) | {"share": round(condition.lost, 4)}
         elif causes:
@@ -108,7 +113,7 @@ def condition_of(runtime: Runtime, service: Service) -> Condition:
         main, fallback = (condition_of(runtime, child) for _, child in inner.children)
         causes = [f"its main service {inner.main.key} fails over: {cause}" for cause in main.causes]
         causes += [f"its fallback {inner.fallback.key}: {cause}" for cause in fallback.causes]
-        return Condition(main.lost * fallback.lost, causes)
+        return Condition(main.lost * fallback.lost, causes, main.lost * fallback.missed)
     if isinstance(inner, Mirroring):
         (_, first), *mirrors = inner.children
         found = condition_of(runtime, first)
@@ -144,7 +149,20 @@ def _of_servers(runtime: Runtime, balancer: LoadBalancer) -> Condition:
         shown = ", ".join(f"{key} (since {_instant(since)})" for key, since in away.items())
         number = f"{len(away)} of {len(members)} servers" if len(members) > 1 else "its server"
         causes.append(f"{number} cannot be reached, and no health check watches: {shown}")
-    return Condition(1.0 if len(away) == sum(map(bool, effective)) else 0.0, causes)
+    missed = _missed(
+        [weight for member, weight in zip(members, effective, strict=True) if member.key in away], effective
+    )
+    return Condition(missed, causes, missed)
+
+
+def _missed(away: Sequence[float], weights: Sequence[float]) -> float:
+    """About which share of requests is given up after MOST_TRIES servers that cannot be reached."""
+    if len(away) == sum(map(bool, weights)):
+        return 1.0
+    if len(away) < MOST_TRIES:
+        return 0.0
+    total, each = sum(weights), sum(away) / len(away)
+    return math.prod((sum(away) - tried * each) / (total - tried * each) for tried in range(MOST_TRIES))
 
 
 def _of_children(runtime: Runtime, balancer: Balancer) -> Condition:
@@ -159,7 +177,18 @@ def _of_children(runtime: Runtime, balancer: Balancer) -> Condition:
         if not any(of.lost for of in conditions):
             causes = ["the weights of all its services are 0"]
         return Condition(1.0, causes)
-    return Condition(sum(of.lost * part for of, part in zip(conditions, effective, strict=True)) / total, causes)
+    # Requests that cannot reach a server of one child go to those of the others.
+    asked = [(of, weight) for of, weight in zip(conditions, effective, strict=True) if weight and of.missed <= ALL]
+    total = sum(weight for _, weight in asked)
+    if not total:
+        return Condition(1.0, causes, 1.0)
+    refused = sum((of.lost - of.missed) * weight for of, weight in asked) / total
+    missed = 0.0
+    for number, (of, weight) in enumerate(asked):
+        if of.missed:
+            others = (each.lost for each, _ in asked[:number] + asked[number + 1 :])
+            missed += of.missed * math.prod(others) * weight / total
+    return Condition(refused + missed, causes, missed)
 
 
 def weights_after(runtime: Runtime, service: Service, overrides: Mapping[str, int | None]) -> bool:

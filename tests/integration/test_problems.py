@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,44 @@ def test_a_server_that_no_check_watches_and_that_cannot_be_reached_is_lost_traff
             assert command("status", "--lost", "--api", api_of(lb))[0] == 0
         finally:
             backend.close()
+
+
+def test_requests_that_reach_a_server_beside_those_that_are_away_are_not_lost(tmp_path: Path) -> None:
+    """What `lbcore status` calls lost is what clients get 502 for."""
+    gone = [{"url": f"http://127.0.0.1:{free_port()}"} for _ in range(5)]
+    backend = Backend("a")
+    try:
+        services: dict[str, Any] = {
+            "away": {"loadBalancer": {"servers": gone[:1]}},
+            "well": {"loadBalancer": {"servers": [{"url": backend.url}]}},
+            "beside": {"weighted": {"services": [{"name": "away", "weight": 3}, {"name": "well", "weight": 1}]}},
+            "alone": {"weighted": {"services": [{"name": "away", "weight": 3}, {"name": "well", "weight": 0}]}},
+            "most": {"loadBalancer": {"servers": [*gone, {"url": backend.url}]}},
+            "both": {"weighted": {"services": [{"name": "most", "weight": 1}, {"name": "well", "weight": 1}]}},
+        }
+        names = ("beside", "alone", "most", "both")
+        routers = {name: {"rule": f"Path(`/{name}`)", "service": name, "entryPoints": ["web"]} for name in names}
+        with running(tmp_path, {"http": {"routers": routers, "services": services}}, static=STATIC) as lb:
+            lb.runs(1)
+            found = {name: Counter(lb.get(f"/{name}")[0] for _ in range(24)) for name in names}
+            assert found["beside"] == found["both"] == {200: 24}
+            assert found["alone"] == {502: 24}
+            assert found["most"][502] > 6 and found["most"][200] > 0
+
+            def is_told() -> bool:
+                for name in names:
+                    lb.get(f"/{name}")
+                texts = (
+                    "DEGRADED service beside@file: away: its server cannot be reached",
+                    "LOST service alone@file loses all requests: away: its server cannot be reached",
+                    "LOST service most@file loses about 50.0% of its requests: 5 of 6 servers cannot be reached",
+                    "DEGRADED service both@file: most: 5 of 6 servers cannot be reached",
+                )
+                return says(lb, 2, *texts)()
+
+            eventually(is_told, "each is told as it is")
+    finally:
+        backend.close()
 
 
 def test_a_provider_that_is_away_is_no_configuration_that_was_refused(tmp_path: Path) -> None:
