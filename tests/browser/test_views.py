@@ -168,6 +168,7 @@ def test_each_state_has_its_word_and_its_shape(browser: Browser, tmp_path: Path)
             "on-trial": balancer(bad.url, passiveHealthCheck={"failureWindow": "100ms", "maxFailedAttempts": 1}),
             "slow-start": balancer(c.url, slowStart={"duration": "600s"}),
             "unreached": balancer(away),
+            "above": {"weighted": {"services": [{"name": "unreached", "weight": 1}]}},
         }
         routers = {name: {"rule": f"Path(`/{name}`)", "service": name, "entryPoints": ["web"]} for name in services}
         dynamic: dict[str, Any] = {"http": {"routers": routers, "services": services}}
@@ -218,6 +219,18 @@ def test_each_state_has_its_word_and_its_shape(browser: Browser, tmp_path: Path)
         page.goto(f"{own.url}#/health")
         service = page.locator("ul.tree > li", has_text="unreached@file")
         expect(service.locator(".states").first).to_have_text("down")
+
+        def ask() -> None:
+            while not held.wait(0.05):
+                instance.get("/above")
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        stack.callback(asking.join)
+        stack.callback(held.set)
+        page.goto(f"{own.url}#/http/services/above@file")
+        row = page.locator("tbody tr", has_text="unreached")
+        expect(row.locator("[data-title=Errors]")).to_have_text(re.compile(r"100\s%"))
         held.set()
         page.goto(f"{own.url}#/servers?state=drained")
         expect(page.locator("tbody tr", has_text=b.url)).to_have_count(1)

@@ -144,7 +144,8 @@ function Members({ service }: { service: Node }): JSX.Element | null {
             const state = liveOf(member.id);
             const child = member.child ? byId.value.get(member.child) : undefined;
             const below = child ? liveOf(child.id) : state;
-            const failing = errorShare(state.rate ? state : below);
+            // Of a service below only its requests are counted here: what becomes of them is known of the service itself.
+            const failing = child?.shared ? undefined : errorShare(below);
             return (
               <tr key={member.id}>
                 <td class="of-name">
