@@ -117,6 +117,8 @@ cdef int recode(const PathOptions* options, Span raw, char* out, Py_ssize_t* len
         if CLASS[<uint8_t>ptr[0]] & LITERAL:
             out[0] = ptr[0]
             out += 1
+        elif refusal_bit(<uint8_t>ptr[0]) & options.refused:
+            return 400                 # a backslash as it is: it would go on encoded
         else:
             out = put_encoded(out, <uint8_t>ptr[0])
         ptr += 1

@@ -134,6 +134,7 @@ def test_semicolons_in_queries_become_what_is_asked_for() -> None:
     [
         ("Slash", "/a%2Fb"),
         ("BackSlash", "/a%5Cb"),
+        ("BackSlash", "/a\\b"),
         ("NullCharacter", "/a%00b"),
         ("Semicolon", "/a%3Bb"),
         ("Percent", "/a%25b"),

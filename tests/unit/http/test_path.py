@@ -49,6 +49,12 @@ def test_normalise_refused_encoded_character_is_refused_alone(bit: int, encoded:
     normalise(b"/a" + encoded, refused=127 & ~bit)
 
 
+def test_normalise_a_refused_backslash_is_refused_as_it_is_too() -> None:
+    with pytest.raises(ValueError, match="bad request target"):
+        normalise(b"/a\\b", refused=2)
+    assert normalise(b"/a\\b", refused=127 & ~2)[0] == b"/a%5Cb"
+
+
 @given(st.lists(st.sampled_from([b"/", b".", b"..", b"a", b"%2e", b"%2F", b"%41", b"\xff", b'"', b";", b"%00"])))
 def test_normalise_is_idempotent_and_leaves_no_dot_segment(parts: list[bytes]) -> None:
     path, _, _ = normalise(b"/" + b"".join(parts))
