@@ -69,6 +69,14 @@ def run(
             click.echo(f"warning: {line}", err=True)
         print_problems(error.problems)
         sys.exit(1)
+    from lbcore.process import forkserver
+
+    starter = forkserver.start()
+    from lbcore.process.leaving import leave
+    from lbcore.process.starting import name_process
     from lbcore.process.supervisor import main as supervise
 
-    sys.exit(supervise(static, workers, origin, dynamic))
+    name_process("lbcore")
+    code = supervise(static, workers, origin, dynamic, starter)
+    starter.close()
+    leave(code)

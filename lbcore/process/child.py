@@ -7,20 +7,17 @@ import contextlib
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 
 from lbcore.process.control import Channel, Message
-
-COMMAND = (sys.executable, "-P", "-m", "lbcore.process.worker")
+from lbcore.process.starting import Process, Starter
 
 
 class Child:
     """A running worker. Made by `Child.start`."""
 
-    def __init__(self, index: int, process: subprocess.Popen[bytes], channel: Channel) -> None:
+    def __init__(self, index: int, process: Process, channel: Channel) -> None:
         self.index = index
         self.channel = channel
         self.generation = 0  # of the configuration that it runs; 0 until it is ready
@@ -33,25 +30,18 @@ class Child:
         self._ready_at = 0.0
         self._process = process
         self._exited = asyncio.Event()
-        self._pidfd = os.pidfd_open(process.pid)
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._pidfd, self._reap)
+        self._loop.add_reader(process.pidfd, self._note_end)
 
     @staticmethod
-    def start(index: int, command: Sequence[str], fds: Sequence[int]) -> Child:
+    async def start(index: int, starter: Starter, fds: Sequence[int]) -> Child:
         """Start a worker that inherits `fds` and the far end of its channel.
 
-        It is a new program, not a fork: it has nothing of this process, its loop or its threads.
         Raises OSError when no process can be created.
         """
         ours, theirs = socket.socketpair()
         try:
-            process = subprocess.Popen(
-                [*command, "--control", str(theirs.fileno())],
-                pass_fds=[*fds, theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            )
+            process = await starter.start(theirs.fileno(), fds)
         except BaseException:
             ours.close()
             raise
@@ -107,21 +97,23 @@ class Child:
 
     def kill(self) -> None:
         """Kill it at once."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGKILL)
+        if not self._exited.is_set():
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._process.pidfd, signal.SIGKILL)
 
     async def wait(self) -> str:
         """Wait for its end. Returns the exit code or signal as text."""
         await self._exited.wait()
-        code = self._process.returncode
+        code = await self._process.code()
+        if code is None:
+            return "it is not known how"
         if code >= 0:
             return f"exit code {code}"
         with contextlib.suppress(ValueError):
             return f"signal {-code} ({signal.Signals(-code).name})"
         return f"signal {-code}"
 
-    def _reap(self) -> None:
-        self._loop.remove_reader(self._pidfd)
-        os.close(self._pidfd)
-        self._process.wait()
+    def _note_end(self) -> None:
+        self._loop.remove_reader(self._process.pidfd)
+        os.close(self._process.pidfd)
         self._exited.set()

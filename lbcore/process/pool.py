@@ -18,6 +18,7 @@ from lbcore.process import log
 from lbcore.process.child import Child
 from lbcore.process.control import ControlError, Message, encode
 from lbcore.process.publication import Prepared, RefusedError
+from lbcore.process.starting import Starter
 from lbcore.state.region import Region
 
 START_S = 30.0  # a worker that is not ready after this time is killed, and its start has failed
@@ -67,9 +68,10 @@ def heirs(index: int, workers: int) -> list[int]:
 class Pool:
     """`region.workers` slots, each with one worker process."""
 
-    def __init__(self, region: Region, command: Sequence[str], owner: Owner) -> None:
+    def __init__(self, region: Region, starter: Starter, owner: Owner) -> None:
         self._region = region
-        self._command = command
+        self._starter = starter
+        self._starting = asyncio.Lock()
         self._owner = owner
         self._children: dict[int, Child] = {}
         self._pulses = [_Pulse() for _ in range(region.workers)]
@@ -310,8 +312,11 @@ class Pool:
 
     async def _serve(self, index: int) -> tuple[str, float]:
         """Run one worker in a slot. Returns how it ended and how many seconds it served."""
-        hello, fds = self._owner.hello(index)
-        child = Child.start(index, self._command, fds)
+        async with self._starting:  # one at a time: the descriptors that `hello` names are passed before others close
+            hello, fds = self._owner.hello(index)
+            child = await Child.start(index, self._starter, fds)
+        if self._leaving.is_set():
+            child.kill()
         self._children[index] = child
         reading = asyncio.create_task(self._read(child))
         impatience = asyncio.get_running_loop().call_later(START_S, self._give_up, child)

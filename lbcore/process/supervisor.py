@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
-import resource
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
@@ -25,10 +23,10 @@ from lbcore.health.monitor import HealthMonitor
 from lbcore.process import colour, log, standard
 from lbcore.process.agents import Agents
 from lbcore.process.announce import Greet, contents, greeting, places
-from lbcore.process.child import COMMAND
 from lbcore.process.control import Message
 from lbcore.process.dumps import forbid_core_dumps
 from lbcore.process.garbage import collect_seldom
+from lbcore.process.limits import raise_file_limit
 from lbcore.process.listeners import Listener, bound_addresses, open_listeners
 from lbcore.process.log_file import lines_lost
 from lbcore.process.notify import Notifier, passed_sockets
@@ -37,6 +35,7 @@ from lbcore.process.preflight import check_start
 from lbcore.process.publication import Prepared, Publication
 from lbcore.process.put import connect_rest
 from lbcore.process.snapshot import Publisher, accepting_of, graces_of, to_json
+from lbcore.process.starting import Program, Starter
 from lbcore.process.ticket_keys import keep_ticket_keys
 from lbcore.provider.base import Aggregator
 from lbcore.provider.fixed import FixedProvider
@@ -63,7 +62,7 @@ class Supervisor:
         listeners: Sequence[Listener],
         notifier: Notifier,
         reopen_log: Callable[[], None] = lambda: None,
-        command: Sequence[str] = COMMAND,
+        starter: Starter | None = None,
         dynamic: DynamicConfig | None = None,
         greet: Greet | None = None,
     ) -> None:
@@ -75,7 +74,7 @@ class Supervisor:
         self._region = Region.create(workers, body_memory=static.body_memory_bytes)
         self._admin = AdminServer() if is_wanted(static) else None
         admin_url = self._admin.url if self._admin else ""
-        self._pool = Pool(self._region, command, self)
+        self._pool = Pool(self._region, starter or Program(), self)
         publisher = Publisher(self._region, admin_url, own_routers(static), lambda: self._pool.oldest_generation)
         self._health = HealthMonitor(self._region, static)
         self._runtime = Runtime(
@@ -276,13 +275,18 @@ class Supervisor:
 
 
 def main(
-    static: StaticConfig, workers: int | None = None, config_path: str = "", dynamic: DynamicConfig | None = None
+    static: StaticConfig,
+    workers: int | None = None,
+    config_path: str = "",
+    dynamic: DynamicConfig | None = None,
+    starter: Starter | None = None,
 ) -> int:
     """Run the load balancer in this process and its workers until a signal stops it. Returns the exit code.
 
     workers      number of worker processes; None = one per core that this process may use.
     config_path  the file of `static`, for the log.
     dynamic      the dynamic configuration, in place of what providers give.
+    starter      how workers start; None: as new programs.
     """
     standard.fill()
     settings = static.log
@@ -294,7 +298,7 @@ def main(
         sys.stderr.write(f"lbcore: cannot open the log {settings.file_path}: {error.strerror}\n")
         return EXIT_CONFIG
     greet = greeting(workers_of(workers), config_path, is_coloured) if sys.stderr.isatty() else None
-    return supervise(static, workers, config_path, reopen_log, dynamic=dynamic, greet=greet)
+    return supervise(static, workers, config_path, reopen_log, starter, dynamic, greet)
 
 
 def supervise(
@@ -302,13 +306,13 @@ def supervise(
     workers: int | None = None,
     config_path: str = "",
     reopen_log: Callable[[], None] = lambda: None,
-    command: Sequence[str] = COMMAND,
+    starter: Starter | None = None,
     dynamic: DynamicConfig | None = None,
     greet: Greet | None = None,
 ) -> int:
-    """`main` with the logging of the caller. `command` starts one worker. `greet` is called when all workers serve."""
+    """`main` with the logging of the caller. `greet` is called when all workers serve."""
     count = workers_of(workers)
-    _raise_file_limit()
+    raise_file_limit()
     sys.setswitchinterval(SWITCH_S)
     notifier = Notifier(os.environ)
     listeners: list[Listener] = []
@@ -323,7 +327,7 @@ def supervise(
 
         async def run() -> None:
             try:
-                supervisor = Supervisor(static, count, listeners, notifier, reopen_log, command, dynamic, greet)
+                supervisor = Supervisor(static, count, listeners, notifier, reopen_log, starter, dynamic, greet)
             except OSError as error:
                 raise ConfigError([Problem("", f"cannot start: {error}")]) from error
             await supervisor.run()
@@ -347,11 +351,3 @@ def supervise(
 def workers_of(workers: int | None) -> int:
     """The number of worker processes."""
     return workers or len(os.sched_getaffinity(0))
-
-
-def _raise_file_limit() -> None:
-    """Raise the limit of descriptors to the hard limit; the soft limit exists for users of select(2)."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -21,8 +21,10 @@ from lbcore.config.static import StaticConfig
 from lbcore.process.control import Channel, ControlError, Message
 from lbcore.process.dumps import forbid_core_dumps
 from lbcore.process.garbage import collect_seldom
+from lbcore.process.leaving import leave
 from lbcore.process.log import RelayHandler
 from lbcore.process.snapshot import Received, graces_of
+from lbcore.process.starting import WORKER_NAME, name_process
 from lbcore.process.threads import PassingThreads
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
@@ -371,6 +373,7 @@ def main(arguments: Sequence[str] | None = None, factory: EngineFactory = make_e
     parser = argparse.ArgumentParser(prog="python -m lbcore.process.worker", description="Started by the supervisor.")
     parser.add_argument("--control", type=int, required=True, help="descriptor of the control socket")
     options = parser.parse_args(arguments)
+    name_process(WORKER_NAME)
     # A terminal or a service manager signals every process of the group, but only the supervisor decides.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
@@ -386,4 +389,4 @@ def main(arguments: Sequence[str] | None = None, factory: EngineFactory = make_e
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -19,6 +19,8 @@ from typing import Any, TypeVar
 
 import yaml
 
+from lbcore.process.starting import WORKER_NAME
+
 T = TypeVar("T")
 
 
@@ -118,8 +120,7 @@ class Instance:
     @property
     def workers(self) -> list[int]:
         """Process ids of the workers."""
-        pid = self.process.pid
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return list(_workers_below(self.process.pid))
 
     @property
     def port(self) -> int:
@@ -196,6 +197,14 @@ def running(
         for pid in children:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+
+def _workers_below(pid: int) -> Iterator[int]:
+    """The workers among the children of a process, and among theirs."""
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with contextlib.suppress(OSError):  # it has ended
+            name = Path(f"/proc/{child}/comm").read_text().strip()
+            yield from [int(child)] if name == WORKER_NAME else _workers_below(int(child))
 
 
 def is_alive(pid: int) -> bool:

@@ -18,6 +18,7 @@ from lbcore.process.control import Message, encode
 from lbcore.process.pool import Pool, WorkersError, heirs
 from lbcore.process.publication import Prepared, RefusedError
 from lbcore.process.snapshot import Snapshot
+from lbcore.process.starting import Program
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
 from tests.support.instance import becomes_true
@@ -84,7 +85,7 @@ async def publish(pool: Pool, generation: int) -> None:
 async def pool_of(command: tuple[str, ...], workers: int = 1) -> AsyncIterator[tuple[Pool, Owner, asyncio.Task[None]]]:
     region = Region.create(workers, services=4, servers=4)
     owner = Owner(region)
-    pool = Pool(region, command, owner)
+    pool = Pool(region, Program(command), owner)
     task = asyncio.create_task(pool.run())
     try:
         yield pool, owner, task
