@@ -47,7 +47,7 @@ def _texts(acme: Acme, static: StaticConfig) -> Iterator[str]:
         except (StorageError, OSError) as error:
             yield f"storage: {error}"
     http, dns = acme.http_challenge, acme.dns_challenge
-    if http is not None and http.entry_point not in static.stream_points:
+    if http is not None and http.entry_point and http.entry_point not in static.stream_points:
         yield f"httpChallenge.entryPoint: {http.entry_point!r} does not exist"
     if not (dns and dns.provider) and not (http and http.entry_point) and acme.tls_challenge is None:
         yield "ACME challenge not specified, please select TLS or HTTP or DNS Challenge"

@@ -53,7 +53,7 @@ def _routers(runtime: Runtime) -> Iterator[dict[str, Any]]:
         about = f"{words.prefix}router"
         for name, errors in runtime.errors(words.router_kind).items():
             rule = runtime.traffic_of(layer, name)
-            text = f"{about} {name} is disabled: {'; '.join(errors)}"
+            text = f"{about} {name} is disabled: {runtime.reload.reason(words.router_kind, name, errors)}"
             yield _problem(LOST, f"{about} {name}", text, [rule] if rule else [])
 
 
@@ -215,7 +215,8 @@ def _objects(runtime: Runtime) -> Iterator[dict[str, Any]]:
         for entry in runtime.table.disabled:
             if entry.kind not in {words.router_kind for words in LAYERS.values()}:
                 about = f"{entry.kind} {entry.name}"
-                yield _problem(DEGRADED, about, f"{about} is disabled: {'; '.join(entry.errors)}")
+                reason = runtime.reload.reason(entry.kind, entry.name, entry.errors)
+                yield _problem(DEGRADED, about, f"{about} is disabled: {reason}")
 
 
 def _reload(runtime: Runtime) -> Iterator[dict[str, Any]]:
@@ -234,7 +235,7 @@ def _reload(runtime: Runtime) -> Iterator[dict[str, Any]]:
         if reason not in of_providers:
             yield _problem(DEGRADED, "configuration", f"a configuration was refused, {stays}: {reason}")
     for (kind, name), errors in runtime.reload.kept.items():
-        text = f"{kind} {name} runs in the version before: {'; '.join(errors)}"
+        text = f"{kind} {name} runs in the version before: {runtime.reload.reason(kind, name, errors)}"
         yield _problem(DEGRADED, f"{kind} {name}", text)
 
 

@@ -159,6 +159,7 @@ class ReloadStatus:
     last               what the configuration in force has changed of the one before; None: there was none before.
     warnings           what is in force, but is probably not intended.
     places             by kind and qualified name: `file:line` of what is broken, as far as it was read from a file.
+    reasons            by kind and qualified name: why it is broken, each reason with its own place.
     """
 
     generation: int = 0
@@ -171,6 +172,11 @@ class ReloadStatus:
     last: Changes | None = None
     warnings: list[str] = field(default_factory=list)
     places: dict[tuple[str, str], str] = field(default_factory=dict)
+    reasons: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def reason(self, kind: str, name: str, errors: Sequence[str]) -> str:
+        """Why an object with these errors is broken."""
+        return self.reasons.get((kind, name)) or "; ".join(errors)
 
     def succeed(self) -> None:
         """A configuration is in force as it is written."""

@@ -420,7 +420,8 @@ class _Decoder:
             # As in Traefik, one without a value is ignored: what stands below it may be commented out.
             rest = " without a value, ignored" if item is None else ""
             severity: Severity = "warning" if rest else "error"
-            self.note(here, f"unknown key {key!r}{rest}", nearest(key, list(keys_of(model))), severity)
+            among = f" of {EXTENSIONS}" if self.written[here] == (EXTENSIONS, key) else ""
+            self.note(here, f"unknown key {key!r}{among}{rest}", nearest(key, list(keys_of(model))), severity)
 
     # From decoded values to models, an object at a time
 

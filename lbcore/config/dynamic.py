@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from pydantic import PrivateAttr
 
+from lbcore.config.lines import Lines
 from lbcore.config.middlewares import Middleware
 from lbcore.config.middlewares.add_prefix import AddPrefix
 from lbcore.config.middlewares.chain import Chain
@@ -89,24 +89,6 @@ class HttpConfig(Model):
     services: dict[str, Service] = {}
     middlewares: dict[str, Middleware] = {}
     servers_transports: dict[str, ServersTransport] = {}
-
-
-class Lines(dict[str, Callable[[tuple[str | int, ...]], int | None]]):
-    """By the name of a file: the line on which something is written, by its path.
-
-    Equal to any other: where things stand is no part of what a configuration means.
-    """
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Lines)
-
-    __hash__ = None
-
-    def line(self, place: str, path: tuple[str | int, ...]) -> int | None:
-        """Of a part of an object whose place (`dynamic.yml:7`) is known."""
-        file, _, line = place.rpartition(":")
-        found = self[file](path) if file in self else None
-        return found or (int(line) if line.isdigit() else None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from lbcore.config.middlewares import Middleware
 from lbcore.config.model import UNSUPPORTED, Object
 from lbcore.config.network import is_nowhere
 from lbcore.config.plugins import how_to_bypass
-from lbcore.config.report import SHOWN
+from lbcore.config.report import SHOWN, with_places
 from lbcore.config.resolved import entry_points_of, is_of_version_2, tls_of, udp_entry_points_of
 from lbcore.config.rule import parse_rule, placeholders
 from lbcore.config.static import StaticConfig
@@ -173,7 +173,8 @@ class Linter:
     def _other_resolvers(self, dynamic: DynamicConfig) -> Iterable[str]:
         users: dict[str, RouterTls | None] = {f"tcp router {name}": r.tls for name, r in dynamic.tcp.routers.items()}
         users |= {f"entry point {name}": point.http.tls for name, point in self._static.entry_points.items()}
-        return filter(None, (self._resolver(where, tls) for where, tls in users.items()))
+        found = filter(None, (self._resolver(where, tls) for where, tls in users.items()))
+        return with_places(found, dynamic, self._static)
 
 
 def static_notes(decoded: Decoded[StaticConfig], file: str) -> list[Problem]:
@@ -212,10 +213,13 @@ def lint_static(static: StaticConfig) -> list[str]:
     prometheus = static.metrics.prometheus if static.metrics else None
     for label, header in (prometheus.header_labels if prometheus else {}).items():
         label = f"metrics.prometheus.headerLabels.{label}"
+        text = ""
         if header.lower() == "host":
-            found.append(f"{label} is always empty, as in Traefik: use X-Forwarded-Host in place of Host")
+            text = "is always empty, as in Traefik: use X-Forwarded-Host in place of Host"
         elif not HEADER.fullmatch(header):
-            found.append(f"{label} is always empty: {header!r} is no name of a header")
+            text = f"is always empty: {header!r} is no name of a header"
+        if text:
+            found.append(str(static.located(Problem(label, text))))
     for name, point in static.entry_points.items():
         where = f"{point.place}: entry point {name}" if point.place else f"entry point {name}"
         if point.address.endswith(":0") and "address" not in point.model_fields_set:
@@ -396,6 +400,9 @@ def _names(kind: str, objects: Mapping[str, Object], unused: set[str]) -> Iterab
     idle = [name for name in in_order(unused, objects) if not objects[name].faults]
     if not idle:
         return
+    if len(idle) == 1:
+        yield f"{_place(objects[idle[0]], kind, idle[0])} is not used by any router"
+        return
     shown = []
     files = {objects[name].place.rpartition(":")[0] for name in idle}
     for name in idle[:SHOWN]:
@@ -404,5 +411,4 @@ def _names(kind: str, objects: Mapping[str, Object], unused: set[str]) -> Iterab
         shown.append(f"{name.rpartition('@')[0] or name}" + (f":{where}" if where else ""))
     more = f" and {len(idle) - SHOWN} more" if len(idle) > SHOWN else ""
     head = f"{files.pop()}: " if len(files) == 1 and "" not in files else ""
-    plural = len(idle) > 1
-    yield f"{head}{kind}{'s' if plural else ''} {', '.join(shown)}{more}: not used by any router"
+    yield f"{head}{kind}s {', '.join(shown)}{more}: not used by any router"

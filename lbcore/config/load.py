@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lbcore.config.decode import Decoded, Elsewhere, decode, known_to
-from lbcore.config.dynamic import DynamicConfig, HttpConfig, Lines
+from lbcore.config.dynamic import DynamicConfig, HttpConfig
+from lbcore.config.lines import Lines
 from lbcore.config.lint import static_notes
 from lbcore.config.model import Model, Object
 from lbcore.config.portable import foreign
@@ -74,7 +75,7 @@ def load_static_with_warnings(path: str | os.PathLike[str]) -> tuple[StaticConfi
     file, warnings = decoded.model.providers.file, static_notes(decoded, tree.file)
     if file is not None and file.filename and Path(file.filename).absolute() == path.absolute():
         warnings = [warning for warning in warnings if _ELSEWHERE[StaticConfig].text not in warning.problem]
-    return decoded.model, warnings
+    return decoded.model.with_lines(Lines({tree.file: decoded.line})), warnings
 
 
 def load_dynamic(path: str | os.PathLike[str]) -> tuple[DynamicConfig, list[Problem]]:
@@ -178,7 +179,7 @@ def parse_static(text: str, name: str = "static.yml") -> tuple[StaticConfig, lis
     """A configuration from text. The name gives the format (.yml, .yaml, .toml), and is part of problems."""
     tree = parse(text, name, toml=name.lower().endswith(".toml"), templates=False)
     decoded = decode(tree, StaticConfig, _ELSEWHERE[StaticConfig])
-    return decoded.model, static_notes(decoded, name)
+    return decoded.model.with_lines(Lines({name: decoded.line})), static_notes(decoded, name)
 
 
 def parse_dynamic(text: str, name: str = "dynamic.yml") -> tuple[DynamicConfig, list[Problem]]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from lbcore.config.dynamic import Lines
+from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.lines import Lines
+from lbcore.config.model import Object
+from lbcore.config.static import StaticConfig
 from lbcore.config.tree import dotted
 from lbcore.config.validate.findings import Disabled, Fault
 from lbcore.errors import Problem
@@ -15,6 +18,9 @@ SECTIONS |= {"serversTransport": "http.serversTransports", "tcpServersTransport"
 SECTIONS |= {"tcpRouter": "tcp.routers", "tcpService": "tcp.services", "tcpMiddleware": "tcp.middlewares"}
 SECTIONS |= {"udpRouter": "udp.routers", "udpService": "udp.services"}
 LABEL, LABELLED = "traefik.", ("container ", "service ")  # before a key; how the place of what has labels begins
+# How a warning begins that is about an object.
+OF_OBJECT = re.compile(r"(?:(tcp|udp) )?(router|service|middleware) (.+?@[\w-]+)(?=:? )")
+OF_ENTRY_POINT = re.compile(r"entry point (\S+?)(?=:? )|entryPoint \"(.+?)\"")
 SHOWN = 3  # places that are named; the others are counted
 
 
@@ -88,6 +94,24 @@ def place_of(kind: str, name: str, errors: Sequence[str], place: str, where: Lin
     key = errors[0].key if errors and isinstance(errors[0], Fault) else ()
     line = where.line(place, (*SECTIONS[kind].split("."), name.rpartition("@")[0] or name, *key)) if file else None
     return f"{file}:{line}" if line else place
+
+
+def with_places(warnings: Iterable[str], dynamic: DynamicConfig, static: StaticConfig) -> list[str]:
+    """Warnings that begin with the name of an object, each with the place where that is written before it."""
+    return [_with_place(text, dynamic, static) for text in warnings]
+
+
+def _with_place(text: str, dynamic: DynamicConfig, static: StaticConfig) -> str:
+    if found := OF_ENTRY_POINT.match(text):
+        point = static.entry_points.get(found[1] or found[2])
+        return f"{point.place}: {text}" if point is not None and point.place else text
+    if found := OF_OBJECT.match(text):
+        layer, kind, name = found.groups()
+        thing: Object | None = getattr(getattr(dynamic, layer or "http"), f"{kind}s").get(name)
+        if thing is not None and thing.place:
+            of_layer = f"{layer} " if layer else ""
+            return f"{thing.place}: {of_layer}{kind} {name.rpartition('@')[0]}{text[found.end() :]}"
+    return text
 
 
 def places(problems: Sequence[Problem], *, with_files: bool = False) -> str:

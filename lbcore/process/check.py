@@ -13,7 +13,8 @@ from typing import Any
 
 from pydantic.alias_generators import to_snake
 
-from lbcore.config.dynamic import DynamicConfig, Lines
+from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.lines import Lines
 from lbcore.config.lint import lint, lint_static
 from lbcore.config.load import (
     Loaded,
@@ -223,14 +224,14 @@ def _static(path: Path, report: Report) -> StaticConfig:
         if static.tls.library:
             report.runs.append(f"{path}: TLS uses {library_name()}")
     except ConfigError as error:
-        report.problems += lines(replace(problem, file=str(path)) for problem in error.problems)
-    report.problems += lines(replace(problem, file=str(path)) for problem in start_problems(static))
+        report.problems += lines(_in(path, static.located(problem)) for problem in error.problems)
+    report.problems += lines(_in(path, problem) for problem in start_problems(static))
     with contextlib.suppress(ConfigError):  # which is among the problems
-        report.warnings += lines(replace(problem, file=str(path)) for problem in provider_warnings(static))
+        report.warnings += lines(_in(path, static.located(problem)) for problem in provider_warnings(static))
     if static.certificates_resolvers:
         from lbcore.acme.setup import problems_of
 
-        _sort([replace(problem, file=problem.file or str(path)) for problem in problems_of(static)], report)
+        _sort([_in(path, problem) for problem in problems_of(static)], report)
     report.runs += [f"{path}: entry point {name} on {point.address}" for name, point in static.entry_points.items()]
     return static
 
@@ -238,6 +239,11 @@ def _static(path: Path, report: Report) -> StaticConfig:
 def _sort(notes: Sequence[Problem], report: Report) -> None:
     report.warnings += lines(note for note in notes if note.severity == "warning")
     report.problems += lines(note for note in notes if note.severity != "warning")
+
+
+def _in(path: Path, problem: Problem) -> Problem:
+    """A problem of a file, if it does not say of which."""
+    return problem if problem.file else replace(problem, file=str(path))
 
 
 def _beside(static: Path, source: Path, problem: Problem) -> Problem:

@@ -29,7 +29,7 @@ def check_start(static: StaticConfig, factory: EngineFactory = make_engine) -> N
     of_tls = [*_identity(static), *ticket_key_problems(static.tls.ticket_keys)]
     problems = [*_addresses(static), *provider_problems(static), *of_tls, *_telemetry(static), *_fleet(static)]
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError([static.located(problem) for problem in problems])
     asyncio.run(_make(static, factory))
 
 

@@ -19,7 +19,8 @@ from pydantic.alias_generators import to_snake
 
 from lbcore.api.changes import changes
 from lbcore.api.runtime import ReloadStatus
-from lbcore.config.dynamic import DynamicConfig, Lines
+from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.lines import Lines
 from lbcore.config.lint import Linter
 from lbcore.config.report import SECTIONS, disabled_lines, place_of, reasons
 from lbcore.config.spiffe import Identity
@@ -211,6 +212,10 @@ class Publication:
             (each.kind, each.name): place_of(each.kind, each.name, each.errors, each.place, prepared.lines)
             for each in broken
             if each.place
+        }
+        status.reasons = {
+            (each.kind, each.name): reasons(each.kind, each.name, each.errors, each.place, prepared.lines)
+            for each in broken
         }
         if prepared.is_clean and not self._of_providers:
             status.succeed()

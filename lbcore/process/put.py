@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lbcore.api.runtime import Runtime
-from lbcore.config.dynamic import DynamicConfig, Lines
+from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.lines import Lines
 from lbcore.config.report import disabled_lines
 from lbcore.config.static import StaticConfig
 from lbcore.provider.base import Aggregator, Provider

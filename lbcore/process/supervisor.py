@@ -336,7 +336,7 @@ def supervise(
             runner.run(run())
     except ConfigError as error:
         for problem in error.problems:
-            _log.error("%s", problem)
+            _log.error("%s", static.located(problem))
         return EXIT_CONFIG
     except WorkersError as error:
         _log.critical("%s", error)

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from lbcore.config.difference import changed_names, patched
-from lbcore.config.dynamic import DynamicConfig, HttpConfig, Lines, Outside
+from lbcore.config.dynamic import DynamicConfig, HttpConfig, Outside
+from lbcore.config.lines import Lines
 from lbcore.config.model import Model, Object
 from lbcore.config.tcp import TcpConfig
 from lbcore.config.tls import DEFAULT, TlsConfig, TlsOptions

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from lbcore.config import dynamic as model
 from lbcore.config.difference import OF_KIND, qualify, references, without
+from lbcore.config.report import with_places
 from lbcore.config.resolved import entry_points_of, options_name, rule_of, tls_of
 from lbcore.config.static import StaticConfig
 from lbcore.config.validate.findings import Checked, Disabled, Findings, Todo, in_order
@@ -266,7 +267,7 @@ class _Compiler:
         services: ServiceCompiler,
         own: OwnRouters,
     ) -> None:
-        self.http, self.static, self.slots = dynamic.http, static, slots
+        self.dynamic, self.http, self.static, self.slots = dynamic, dynamic.http, static, slots
         self.found, self.tls = found, tls
         self.middlewares, self.services, self.own = middlewares, services, own
         self.trees = found.trees
@@ -364,7 +365,8 @@ class _Compiler:
         servers = {**self.services.servers, **tcp.servers, **udp.servers}
         acceptors = self.tls.acceptors()
         disabled = self.found.disabled() + tcp.disabled + udp.disabled
-        warnings = list(dict.fromkeys([*self.found.warnings, *udp.warnings]))
+        said = dict.fromkeys([*self.found.warnings, *udp.warnings])
+        warnings = with_places(said, self.dynamic, self.static)
         # Those of a table in which no one speaks TLS need not be looked at again.
         plain = self.before is not None and not self.before.speaks_tls
         made: Iterable[Server] = self.services.made if plain else servers.values()

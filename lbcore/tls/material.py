@@ -68,21 +68,21 @@ def choose_library(static: StaticConfig) -> None:
         if static.tls.library:
             import lbcore.tls.openssl  # noqa: F401
     except (ValueError, ImportError) as error:
-        raise ConfigError([Problem("tls.library", str(error))]) from error
+        raise ConfigError([static.located(Problem("tls.library", str(error)))]) from error
 
 
 def settle_static(static: StaticConfig) -> StaticConfig:
     """The static configuration with the PEM texts of the authorities for servers. Raises ConfigError."""
     update: dict[str, Model] = {}
-    if (transport := _settled_trust("serversTransport", static.servers_transport)) is not None:
+    if (transport := _settled_trust(static, "serversTransport", static.servers_transport)) is not None:
         update["servers_transport"] = transport
     tcp = static.tcp_servers_transport
-    if tcp.tls is not None and (tls := _settled_trust("tcpServersTransport.tls", tcp.tls)) is not None:
+    if tcp.tls is not None and (tls := _settled_trust(static, "tcpServersTransport.tls", tcp.tls)) is not None:
         update["tcp_servers_transport"] = tcp.model_copy(update={"tls": tls})
     return static.model_copy(update=update) if update else static
 
 
-def _settled_trust(path: str, transport: T) -> T | None:
+def _settled_trust(static: StaticConfig, path: str, transport: T) -> T | None:
     """Settings with the PEM texts of their authorities; None: they say nothing. Raises ConfigError."""
     if not (transport.root_cas or transport.insecure_skip_verify or transport.spiffe):
         return None
@@ -94,7 +94,9 @@ def _settled_trust(path: str, transport: T) -> T | None:
         transport = transport.model_copy(update=update)
         Connector(transport.server_tls())
     except (ValueError, ImportError) as error:
-        raise ConfigError([Problem(path, str(error))]) from error
+        key = f"{path}.rootCAs" if str(error).startswith("rootCAs") else path
+        text = str(error).removeprefix("rootCAs: ") if key != path else str(error)
+        raise ConfigError([static.located(Problem(key, text))]) from error
     return transport
 
 
@@ -274,8 +276,10 @@ class _Settler:
                     Connector(kept.server_tls())
                 except ValueError:
                     kept = None
-            self.say(path, owner, f"{error}" + (": what was read before stays" if kept is not None else ""))
-            return str(error) if kept is None else kept
+            if kept is None:
+                return str(error)  # which is said of the object, as what disables it
+            self.say(path, owner, f"{error}: what was read before stays")
+            return kept
         for pair in servers.certificates:
             if _is_open(pair.key_file):
                 self.say(path, owner, f"{pair.key_file}: all users of the system may read this key", "warning")

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import subprocess
+import sys
+import urllib.request
 from datetime import timedelta
 from pathlib import Path
 
@@ -394,3 +399,102 @@ def test_what_templates_have_become_is_logged_if_it_is_asked_for(tmp_path: Path,
         # A template that cannot be rendered is a problem, and nothing else.
         lb.write(text % "nofunc")
         lb.logged(r"there is no template function nofunc")
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ("tcpServersTransport:\n  tls:\n    spiffe: {ids: [spiffe://a/b]}\n", "3: tcpServersTransport.tls.spiffe: "),
+        ("serversTransport:\n  rootCAs:\n    - nowhere.pem\n", "2: serversTransport.rootCAs: nowhere.pem cannot"),
+        ("tracing:\n  otlp:\n    http: {endpoint: 'x'}\n", "3: tracing.otlp.http.endpoint: "),
+        ("lbcore:\n  workers: 2\n", "2: workers: unknown key 'workers' of lbcore"),
+    ],
+)
+def test_a_static_section_that_cannot_run_has_its_line_in_check_and_run(
+    tmp_path: Path, section: str, said: str
+) -> None:
+    file = tmp_path / "static.yml"
+    file.write_text(f"{section}entryPoints: {{web: {{address: '127.0.0.1:0'}}}}\n")
+    (problem,) = check_file(file).problems
+    assert problem.startswith(f"{file}:{said}")
+    command = [sys.executable, "-m", "lbcore", "run", "--config", str(file), "--workers", "1"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert run.returncode == 1
+    assert problem in run.stderr
+
+
+def test_warnings_about_static_sections_have_their_lines(tmp_path: Path) -> None:
+    file = tmp_path / "static.yml"
+    file.write_text("""\
+entryPoints:
+  web:
+    address: 127.0.0.1:0
+    http: {tls: {certResolver: gone}, redirections: {entryPoint: {to: nowhere}}}
+metrics:
+  prometheus:
+    headerLabels:
+      host: Host
+providers: {file: {filename: dynamic.yml}}
+""")
+    (tmp_path / "dynamic.yml").write_text("""\
+http:
+  routers:
+    a: {rule: Path(`/`), service: s}
+  services:
+    s: {loadBalancer: {servers: [{url: "http://user@127.0.0.1:9"}]}}
+    idle: {loadBalancer: {servers: [{url: "http://127.0.0.1:9"}]}}
+""")
+    with contextlib.chdir(tmp_path):
+        report = check_file(Path("static.yml"))
+    assert not report.problems
+    assert report.warnings == [
+        "static.yml:8: metrics.prometheus.headerLabels.host: is always empty, as in Traefik: "
+        "use X-Forwarded-Host in place of Host",
+        'static.yml:2: entryPoint "web": its redirection leads to "nowhere", which doesn\'t exist: it is left out',
+        "dynamic.yml:5: service s: the user in the URL of a server is not sent: take it out",
+        "dynamic.yml:6: service idle is not used by any router",
+        "static.yml:2: entry point web uses a nonexistent certificate resolver: gone",
+    ]
+
+
+def test_a_file_of_authorities_that_is_missing_is_told_once(tmp_path: Path) -> None:
+    dynamic = dynamic_for()
+    dynamic["http"]["services"]["backends"]["loadBalancer"] |= {
+        "servers": [{"url": "https://127.0.0.1:9"}],
+        "serversTransport": "inner",
+    }
+    dynamic["http"]["serversTransports"] = {"inner": {"rootCAs": ["/nowhere/ca.pem"]}}
+    with running(tmp_path, dynamic) as lb:
+        lb.runs(1)
+        (problem,) = check_file(lb.dynamic_file).problems
+        assert "http.serversTransports.inner: rootCAs: /nowhere/ca.pem cannot be read" in problem
+        assert lb.log.count("/nowhere/ca.pem cannot be read") == 1
+
+
+def test_each_reason_of_the_state_has_its_place(tmp_path: Path) -> None:
+    text = """\
+http:
+  routers:
+    a:
+      rule: Path(`/a`)
+      middlewares: [gone, limit]
+      service: s
+  middlewares:
+    limit:
+      rateLimit: {average: x}
+  services:
+    s: {loadBalancer: {servers: [{url: "http://127.0.0.1:9"}]}}
+"""
+    (tmp_path / "dynamic").mkdir()
+    (tmp_path / "dynamic" / "dynamic.yml").write_text(text)
+    points = {"web": {"address": "127.0.0.1:0"}, "traefik": {"address": "127.0.0.1:0"}}
+    with running(tmp_path, None, static={"entryPoints": points, "api": {"insecure": True}}) as lb:
+        lb.runs(1)
+        port = lb.logged(r"entry point traefik listens on \S+:(\d+)")[1]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/state", timeout=20) as answer:
+            problems = {each["object"]: each["text"] for each in json.load(answer)["problems"]}
+    file = lb.dynamic_file
+    assert problems["router a@file"] == (
+        f'router a@file is disabled: {file}:5: middleware "gone@file" does not exist; '
+        f"{file}:9: rateLimit.average: 'x' is not a whole number"
+    )

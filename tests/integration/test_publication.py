@@ -76,7 +76,7 @@ def test_entry_point_with_a_missing_middleware_disables_its_routers_alone(
     with running(tmp_path, dynamic_for(backends[0]), static=static) as lb:
         lb.runs(1)
         assert lb.get()[0] == 404
-        lb.logged(r'router all@file is not on entry point web: middleware "auth@file" does not exist')
+        lb.logged(r'dynamic\.yml:\d+: router all is not on entry point web: middleware "auth@file" does not exist')
         port = int(lb.logged(r"entry point other listens on \S+:(\d+)")[1])
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20) as answer:
             assert answer.read() == b"one"

@@ -105,7 +105,7 @@ def test_reload_warnings_are_said_once_while_they_stay(tmp_path: Path, backends:
             dynamic["http"]["routers"]["all"]["priority"] = generation
             lb.write(dynamic)
             lb.runs(generation)
-        said = [line for line in lb.log.splitlines() if "not used by any router" in line or "bad@file" in line]
+        said = [line for line in lb.log.splitlines() if "is not used by any router" in line or "bad@file" in line]
         assert len(said) == 2
         del dynamic["http"]["services"]["idle"]
         lb.write(dynamic)
@@ -113,7 +113,7 @@ def test_reload_warnings_are_said_once_while_they_stay(tmp_path: Path, backends:
         dynamic["http"]["services"]["idle"] = {"loadBalancer": {"servers": [{"url": backends[1].url}]}}
         lb.write(dynamic)
         lb.runs(5)
-        lb.logged("not used by any router", times=2)
+        lb.logged("service idle is not used by any router", times=2)
 
 
 @pytest.mark.parametrize("content", ["", "# nothing\n", "http:\n"])

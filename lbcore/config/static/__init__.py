@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 from pydantic.alias_generators import to_snake
 from pydantic.json_schema import SkipJsonSchema
 
 from lbcore.config.forwarding import ForwardingTimeouts
+from lbcore.config.lines import Lines
 from lbcore.config.model import WHEN_SET, Model, keys
 from lbcore.config.numbers import Size
 from lbcore.config.plugins import LocalPlugin, MissingPlugin, PluginSource
@@ -47,6 +48,7 @@ from lbcore.config.static.servers_transport import StaticServersTransport, Stati
 from lbcore.config.static.spiffe import WorkloadApi
 from lbcore.config.static.tracing import Tracing
 from lbcore.config.tls import StaticTls
+from lbcore.errors import Problem
 
 __all__ = [
     "DEFAULT_ENTRY_POINT",
@@ -157,6 +159,7 @@ class StaticConfig(Model):
     }
     may_be_empty: ClassVar[bool] = True
     extensions: ClassVar[frozenset[str]] = frozenset({"plugins", "tls"})
+    _lines: Lines = PrivateAttr(default_factory=Lines)
 
     entry_points: dict[str, EntryPoint] = {}
     closed: SkipJsonSchema[dict[str, EntryPoint]] = {}
@@ -181,6 +184,15 @@ class StaticConfig(Model):
     fleet: Annotated[Fleet | None, WHEN_SET] = None
     python: Annotated[PythonCode, WHEN_SET] = PythonCode()
     global_: Global = Field(default=Global(), alias="global")
+
+    def with_lines(self, lines: Lines) -> Self:
+        """The same, with where its parts are written."""
+        self._lines = lines
+        return self
+
+    def located(self, problem: Problem) -> Problem:
+        """A problem of it, with the file and line of its path, if it was read from a file."""
+        return self._lines.located(problem)
 
     def bypasses(self, plugin: str) -> bool:
         """Whether requests pass where a middleware uses this plugin."""

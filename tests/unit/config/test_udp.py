@@ -83,7 +83,7 @@ def test_what_is_strange_is_told() -> None:
     assert told == [
         "dynamic.yml:1: udp service empty has nothing to send requests to",
         "dynamic.yml:1: udp router a gets nothing on dns: that has one router, b",
-        "dynamic.yml: udp service idle:1: not used by any router",
+        "dynamic.yml:1: udp service idle is not used by any router",
     ]
     points = {"dns": {"address": ":53/udp", "http": {"maxHeaderBytes": 9999}}, "web": {"address": ":80"}}
     points["web"]["udp"] = {"timeout": "9s"}
