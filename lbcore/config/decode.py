@@ -17,7 +17,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, g
 from pydantic import ValidationError
 
 from lbcore.config.model import UNSUPPORTED, Model, Object, fields_of
-from lbcore.config.scalars import Plain, to_bool, to_float, to_int
+from lbcore.config.scalars import Plain, is_off, to_bool, to_float, to_int
 from lbcore.config.tree import Path, Tree
 from lbcore.config.words import WORDS, plain_word
 from lbcore.errors import ConfigError, Problem, Severity
@@ -258,7 +258,7 @@ class _Decoder:
             return self.mapping(value, model, path, written)
         if value in ("", []) and model.may_be_empty and not issubclass(model, Object):
             return {}  # as in Traefik
-        if isinstance(value, str) and value.lower() in ("true", "false") and not issubclass(model, Object):
+        if isinstance(value, str) and (value.lower() == "true" or is_off(value)) and not issubclass(model, Object):
             if model.may_be_empty:
                 return {} if value.lower() == "true" else ABSENT
             if value.lower() == "true":

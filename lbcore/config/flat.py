@@ -14,16 +14,22 @@ from typing import Any, get_args, get_origin
 
 from lbcore.config.decode import keys_of, known_to, nearest, plain
 from lbcore.config.model import Model
+from lbcore.config.scalars import is_off
 
 DEPTH_LIMIT = 64  # components of a key
 
 
 class _Node(dict[str, Any]):
-    """A mapping under way. `written`: its keys as they were written first, by their lower case."""
+    """A mapping under way.
+
+    written  its keys as they were written first, by their lower case.
+    off      sections in it that are off, whatever stands below them.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.written: dict[str, str] = {}
+        self.off: set[str] = set()
 
 
 class _Positions(_Node):
@@ -116,21 +122,25 @@ class FlatTree:
             if not isinstance(node.get(name), dict):
                 node[name] = _Node()
         elif isinstance(inner, type) and issubclass(inner, Model):
-            self._put_section(node, name, value)
+            self._put_section(node, name, inner, value)
         elif get_origin(inner) in (list, tuple):
             wanted = plain(get_args(inner)[0])
             if isinstance(wanted, type) and issubclass(wanted, Model):
                 node.setdefault(name, value)
             elif not isinstance(node.get(name), dict):
-                listed = [part.strip() for part in value.split(",") if part.strip()]
-                node[name] = [*node[name], *listed] if isinstance(node.get(name), list) else listed
+                # As in a file, an empty part is one: of `${AUTH},strip` without AUTH, `strip` alone must not be left.
+                listed = [part.strip() for part in value.split(",")] if value.strip() else []
+                # A flag may be repeated. Elsewhere these are two spellings of one key, of which the last one counts.
+                node[name] = [*node[name], *listed] if self._strict and isinstance(node.get(name), list) else listed
         elif not isinstance(node.get(name), dict):
             node[name] = value
 
-    def _put_section(self, node: _Node, name: str, value: str) -> None:
+    def _put_section(self, node: _Node, name: str, model: type[Model], value: str) -> None:
         """A section as a whole: `tls = true`."""
         if value.strip() == "{}":  # nothing below it, as in YAML
             value = "true"
+        if not self._strict and model.may_be_empty and is_off(value):
+            node.off.add(name)
         if value.lower() not in ("true", "false", ""):
             if self._strict:
                 raise ValueError(f"{value!r}: needs keys below it, or true")
@@ -154,9 +164,10 @@ def _lists(node: Any) -> Any:
         is_position(key) if isinstance(value, dict) else key.isdecimal() for key, value in node.items()
     ):
         return [_lists(node[key]) for key in sorted(node, key=_rank)]
-    return {key: _lists(value) for key, value in node.items()}
+    off = node.off if isinstance(node, _Node) else frozenset()
+    return {key: "false" if key in off else _lists(value) for key, value in node.items()}
 
 
 def in_order(keys: Iterable[str]) -> list[str]:
     """Keys in an order in which the same settings always give the same tree."""
-    return sorted(keys)  # as Traefik: the first way in which a name is written counts
+    return sorted(keys)  # as Traefik: the first spelling of a name counts, and the last one of an option

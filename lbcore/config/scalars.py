@@ -28,6 +28,11 @@ def to_bool(text: str) -> bool:
     raise ValueError(f"{text!r} is neither true nor false" + (f": write {meant}" if meant else ""))
 
 
+def is_off(text: str) -> bool:
+    """Whether this, in the place of a section, says that there is none."""
+    return text in FALSE or text.lower() == "false"
+
+
 def to_int(text: str) -> int:
     """A whole number of 64 bits: decimal, or, without quotes, in any form of YAML. Raises ValueError."""
     number = _plain_int(text) if isinstance(text, Plain) else int(text) if _WHOLE.fullmatch(text) else None

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from lbcore.config.flat import in_order
 from lbcore.config.scalars import to_bool
 from lbcore.config.static.providers import DockerProvider
 from lbcore.errors import ConfigError, Problem
@@ -45,23 +46,25 @@ class Options:
 
 def options_of(labels: Mapping[str, str], kind: str, enabled: bool, network: str) -> Options:
     """The options in `traefik.enable`, `traefik.docker.*` and `traefik.swarm.*`. Raises ValueError."""
-    lower = {key.lower(): value for key, value in labels.items() if key.lower().startswith("traefik.")}
+    # Of two spellings of one label, the last one counts, as for all others.
+    lower = {key.lower(): labels[key] for key in in_order(labels) if key.lower().startswith("traefik.")}
     prefixes = ["docker"] if kind == "docker" else ["swarm", "docker"]
     used = {prefix for prefix in prefixes for key in lower if key.startswith(f"traefik.{prefix}.")}
     if len(used) > 1:
         raise ValueError("traefik.docker and traefik.swarm exclude each other")
 
-    def of(key: str) -> str:
-        return next((lower[name] for p in prefixes if (name := f"traefik.{p}.{key}") in lower), "")
+    def of(key: str) -> str | None:
+        return next((lower[name] for p in prefixes if (name := f"traefik.{p}.{key}") in lower), None)
 
-    def switch(label: str, value: str, default: bool) -> bool:
+    def switch(label: str, value: str | None, default: bool) -> bool:
         try:
-            return to_bool(value) if value else default
+            # An empty one is wrong, too: `traefik.enable=${PUBLIC}` without PUBLIC must not expose anything.
+            return default if value is None else to_bool(value)
         except ValueError as error:
             raise ValueError(f"{label}: {error}") from None
 
     return Options(
-        switch("traefik.enable", lower.get("traefik.enable", ""), enabled),
+        switch("traefik.enable", lower.get("traefik.enable"), enabled),
         of("network") or network,
         switch("traefik.docker.allownonrunning", of("allownonrunning"), False),
         switch("traefik.swarm.lbswarm", of("lbswarm"), False),

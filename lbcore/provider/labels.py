@@ -33,17 +33,12 @@ NOT_BY_LABEL = (
     ("http", "services", "*", "mirroring"),
     ("http", "services", "*", "failover"),
     ("http", "services", "*", "highestrandomweight"),
-    ("http", "services", "*", "loadbalancer", "servers"),
     ("http", "serverstransports"),
     ("http", "routers", "*", "parentrefs"),
     ("tcp", "services", "*", "weighted"),
-    ("tcp", "services", "*", "loadbalancer", "servers"),
-    ("tcp", "services", "*", "loadbalancer", "server", "address"),
     ("tcp", "serverstransports"),
     ("udp", "services", "*", "weighted"),
     ("udp", "services", "*", "failover"),
-    ("udp", "services", "*", "loadbalancer", "servers"),
-    ("udp", "services", "*", "loadbalancer", "server", "address"),
     ("tls", "certificates"),
     ("tls", "options"),
 )
@@ -120,10 +115,10 @@ class _Reader:
         self.provider = provider
         self.flat = FlatTree(DynamicConfig)
         self.servers: dict[tuple[str, str], dict[str, str]] = {}  # `server.port` and `server.scheme`
+        self.balancers: list[tuple[list[str], str]] = []  # `loadbalancer: true`: says nothing beside its keys
         self.faults: Faults = {}
         self.problems: list[str] = []
         self.warnings: list[str] = []
-        self.layers: set[str] = set()  # that labels mention
 
     def said(self) -> Said:
         for key in in_order(self.thing.labels):
@@ -132,6 +127,9 @@ class _Reader:
                 self.label(key, self.thing.labels[key])
         if self.problems:
             return self.nothing()
+        for parts, value in self.balancers:
+            if (parts[0].lower(), parts[2].lower()) not in self.servers:
+                self.flat.put(parts, value)
         tree = Tree(self.flat.content(), self.thing.name, prefix=f"{ROOT}.")
         try:
             decoded = decode(tree, DynamicConfig)
@@ -161,6 +159,8 @@ class _Reader:
         if parts[0] != ROOT:
             return self.problem(key, f"{parts[0]!r} is no root of labels", f"write {ROOT}")
         if not all(parts):
+            if key == f"{ROOT}.":
+                return self.warn(key, "names nothing, ignored")
             return self.problem(key, "a part of the label is empty")
         parts = parts[1:]
         lower = [part.lower() for part in parts]
@@ -176,18 +176,27 @@ class _Reader:
             return self.warn(key, "cannot be set by a label, ignored", "describe it in a file: providers.file")
         if layer == "tls" and lower[1:3] != ["stores", "default"]:
             return self.warn(key, "cannot be set by a label, ignored", "describe it in a file: providers.file")
-        if layer in LAYERS:
-            self.layers.add(layer)
-            if layer not in keys_of(DynamicConfig):
-                return self.warn(key, "not supported by this version of lbcore, ignored")
         if reason := self.forbidden(lower, value):
             return self.fault(lower, key, reason)
+        if _matches(lower, (layer, "services", "*", "loadbalancer", "servers")):
+            return self.fault(lower, key, "a label says something about one server: write server")
+        if layer in ("tcp", "udp") and _matches(lower, (layer, "services", "*", "loadbalancer", "server", "address")):
+            self.flat.touch(parts[:3])
+            self.servers.setdefault((layer, lower[2]), {})
+            return self.warn(key, "cannot be set by a label, ignored", "the port alone can: server.port")
+        if lower[1:2] == ["services"] and lower[3:] in (["loadbalancer"], ["loadbalancer", "server"]):
+            self.balancers.append((parts, value))
+            return None
         if lower[1:2] == ["routers"] and len(parts) == 3 and value.lower() in ("true", ""):
             self.flat.touch(parts)  # a router with all defaults
             return None
         if _matches(lower, (layer, "services", "*", "loadbalancer", "server", "*")) and layer in LAYERS:
             last = lower[5]
             if last == "port" or (last == "scheme" and layer == "http"):
+                if not value:  # as if it were not there, as in Traefik
+                    self.servers.setdefault((layer, lower[2]), {})
+                    self.flat.touch(parts[:3])
+                    return None
                 if last == "port" and not (value.isascii() and value.isdigit() and 0 < int(value) < 65536):
                     return self.fault(lower, key, f"{value!r} is no port")
                 if last == "scheme" and value not in ("http", "https", "h2c"):
@@ -246,11 +255,16 @@ class _Reader:
         thing = self.thing
         parts: dict[str, Any] = {}
         for layer in LAYERS:
-            if layer in self.layers and layer in type(config).model_fields and layer != "http":
-                parts[layer] = self.layer4(layer, getattr(config, layer))
+            section = getattr(config, layer)
+            if layer == "http":
+                continue
+            if section.routers or section.services:
+                parts[layer] = self.layer4(layer, section)
+            elif layer == "tcp" and section.middlewares:
+                parts[layer] = {"middlewares": self.broken(layer, "middlewares", section.middlewares)}
         http = config.http
         is_http = bool(http.routers or http.services or http.middlewares)
-        if is_http or not self.layers - {"http"}:
+        if is_http or not any("services" in part for part in parts.values()):
             routers, services = dict(http.routers), dict(http.services)
             needs_none = bool(routers) and all("@" in router.service for router in routers.values())
             if not services:

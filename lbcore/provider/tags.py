@@ -140,9 +140,9 @@ class TagStore(ExposingStore):
 
 
 def _switch(labels: dict[str, str], label: str, default: bool) -> bool:
-    value = next((value for key, value in labels.items() if key.lower() == label), "")
+    value = next((value for key, value in labels.items() if key.lower() == label), None)
     try:
-        return to_bool(value) if value else default
+        return default if value is None else to_bool(value)
     except ValueError as error:
         raise ValueError(f"{label}: {error}") from None
 

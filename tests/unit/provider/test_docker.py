@@ -98,6 +98,13 @@ def test_options_in_labels() -> None:
         options_of({"traefik.docker.network": "a", "traefik.swarm.network": "b"}, "swarm", True, "")
     with pytest.raises(ValueError, match=r"traefik\.enable: 'yes' is neither true nor false"):
         options_of({"traefik.enable": "yes"}, "docker", True, "")
+    # A variable that is not set must not expose a container.
+    for key in ("traefik.enable", "traefik.docker.allownonrunning"):
+        with pytest.raises(ValueError, match="'' is neither true nor false"):
+            options_of({key: ""}, "docker", True, "")
+    for first, last in (("false", "true"), ("true", "false")):
+        labels = {"traefik.enable": last, "traefik.Enable": first}
+        assert options_of(labels, "docker", True, "").enabled is (last == "true")
     assert service_name("/shop_1", {}) == "shop-1"
     compose = {"com.docker.compose.service": "web", "com.docker.compose.project": "my_shop"}
     assert service_name("x", compose) == "web-my-shop"

@@ -297,6 +297,70 @@ def test_a_router_may_be_there_by_its_name_alone() -> None:
     }
 
 
+@pytest.mark.parametrize("value", ["false", "False", "0", "F"])
+def test_a_section_that_is_off_is_so_whatever_stands_below_it(value: str) -> None:
+    below = {"traefik.http.routers.a.tls.certresolver": "le", "traefik.http.routers.a.rule": "Path(`/`)"}
+    assert http({**below, "traefik.http.routers.a.tls": value}).routers["a"].tls is None
+    assert http({**below, "traefik.http.routers.a.TLS": value}).routers["a"].tls is None
+    assert http({**below, "traefik.http.routers.a.tls": ""}).routers["a"].tls is not None
+
+
+@pytest.mark.parametrize("key", ["middlewares", "entrypoints"])
+def test_a_name_that_is_empty_does_not_leave_the_others_alone(key: str) -> None:
+    labels = {"traefik.http.routers.a.rule": "Path(`/`)", f"traefik.http.routers.a.{key}": ",web"}
+    labels |= {"traefik.http.middlewares.web.addprefix.prefix": "/x"}
+    router = http(labels).routers["a"]
+    assert (router.middlewares if key == "middlewares" else router.entry_points) == ["", "web"]
+
+
+def test_of_two_spellings_of_a_label_the_last_one_counts() -> None:
+    name = "traefik.http.routers.a"
+    labels = {f"{name}.rule": "Path(`/a`)", f"{name}.Rule": "Path(`/b`)"}
+    labels |= {f"{name}.EntryPoints": "a", f"{name}.entrypoints": "b"}
+    router = http(labels).routers["a"]
+    assert (router.rule, router.entry_points) == ("Path(`/a`)", ["b"])
+
+
+@pytest.mark.parametrize("layer", ["http", "tcp", "udp"])
+def test_a_service_may_be_there_as_a_whole_beside_its_port(layer: str) -> None:
+    name = f"traefik.{layer}.services.s.loadbalancer"
+    said = read({name: "true", f"{name}.server.port": "81", f"traefik.{layer}.routers.r.rule": "HostSNI(`*`)"})
+    assert said.config is not None
+    service = getattr(said.config, layer).services["s"]
+    assert not service.faults
+    assert "10.0.0.1:81" in str(service.load_balancer.servers)
+
+
+@pytest.mark.parametrize("label", ["port", "scheme"])
+def test_an_empty_port_or_scheme_is_none(label: str) -> None:
+    config = http({f"traefik.http.services.s.loadbalancer.server.{label}": ""})
+    assert config.services["s"].members == ["http://10.0.0.1:80"]
+
+
+@pytest.mark.parametrize("layer", ["tcp", "udp"])
+def test_a_service_is_there_by_an_address_that_labels_cannot_set(layer: str) -> None:
+    said = read({f"traefik.{layer}.services.s.loadbalancer.server.address": "1.2.3.4:5"})
+    assert said.config is not None
+    assert "10.0.0.1:80" in str(getattr(said.config, layer).services["s"].load_balancer.servers)
+    assert said.warnings[0].endswith("cannot be set by a label, ignored (the port alone can: server.port)")
+
+
+@pytest.mark.parametrize("layer", ["http", "tcp", "udp"])
+def test_labels_do_not_list_servers(layer: str) -> None:
+    said = read({f"traefik.{layer}.services.s.loadbalancer.servers[0].port": "81"})
+    assert said.config is not None
+    (fault,) = getattr(said.config, layer).services["s"].faults
+    assert "a label says something about one server: write server" in fault
+
+
+def test_middlewares_of_layer_4_alone_leave_the_router_of_http() -> None:
+    said = read({"traefik.tcp.middlewares.m.inflightconn.amount": "1"})
+    assert said.config is not None
+    assert list(said.config.http.routers) == list(said.config.http.services) == ["web"]
+    assert list(said.config.tcp.middlewares) == ["m"]
+    assert not said.config.tcp.services
+
+
 def test_a_text_in_place_of_domains_is_the_name_of_one() -> None:
     tls = http({"traefik.http.routers.shop.tls.domains": "shop.test"}).routers["shop"].tls
     assert [domain.names for domain in tls.domains] == [("shop.test",)]
