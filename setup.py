@@ -37,7 +37,7 @@ WITHOUT_TABLES = ["-fno-asynchronous-unwind-tables"]
 # Modules through which no request passes, or in which other code takes most of the time (Python, cryptography, pages of
 # errors): a quarter smaller. No figure of `bench` is about them.
 COLD = {
-    *("http.reflect", "proxy.explainer", "routing.rehearsal", "transport.engine"),
+    *("http.reflect", "native.library", "proxy.explainer", "routing.rehearsal", "transport.engine"),
     *("state.holdings", "state.memory", "state.region", "state.sampler", "state.totals"),
     *("tls.certificate", "tls.connector", "tls.option_set", "tls.tickets"),
     *("middleware.buffering", "middleware.client_cert", "middleware.digest_auth", "middleware.errors"),
@@ -179,6 +179,7 @@ def description() -> str:
 
 setup(
     ext_modules=extensions(),
+    cffi_modules=["lbcore/http/pico_build.py:ffi"],
     cmdclass={"build_ext": Build},
     options={"build_ext": {"parallel": os.cpu_count() or 1}},
     long_description=description(),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import zlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lbcore.api import catalogue
 from lbcore.api.places import placed
 from lbcore.api.runtime import Runtime
 from lbcore.config.static import StaticConfig
-from lbcore.tls.describe import Described
+
+if TYPE_CHECKING:
+    from lbcore.tls.describe import Described
 
 MOST_CERTIFICATES = 1000
 

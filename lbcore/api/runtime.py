@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lbcore.api.changes import Changes
 from lbcore.api.losses import Losses
@@ -19,8 +19,10 @@ from lbcore.routing.compile import Table, compile_table
 from lbcore.routing.service import Service as RunningService
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
-from lbcore.tls.describe import Described, certificates_of
 from lbcore.tls.material import library_name
+
+if TYPE_CHECKING:
+    from lbcore.tls.describe import Described
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +257,10 @@ class Runtime:
 
     def certificates(self) -> list[Described]:
         """Those of the configuration in force, by their names."""
+        if not self.dynamic.tls.certificates and not self.dynamic.tls.stores:
+            return []
+        from lbcore.tls.describe import certificates_of
+
         found: list[Described] = self.derived("certificates", lambda: certificates_of(self.dynamic.tls))
         return found
 

@@ -8,13 +8,13 @@ import logging
 import os
 import socket
 import tempfile
+from typing import TYPE_CHECKING
 
-import uvicorn
-
-from lbcore.api.app import make_app
-from lbcore.api.live import Live
-from lbcore.api.runtime import Runtime
 from lbcore.config.static import StaticConfig
+
+if TYPE_CHECKING:
+    from lbcore.api.live import Live
+    from lbcore.api.runtime import Runtime
 
 STOP_S = 1.0
 
@@ -43,6 +43,12 @@ class AdminServer:
 
     async def run(self, runtime: Runtime) -> None:
         """Serve until cancelled."""
+        # Loaded while the workers start, and only by instances with an API or metrics.
+        import uvicorn
+
+        from lbcore.api.app import make_app
+        from lbcore.api.live import Live
+
         live = self._live = Live(runtime) if runtime.static.api is not None else None
         looking = asyncio.create_task(live.run(), name="lbcore live") if live is not None else None
         config = uvicorn.Config(

@@ -6,14 +6,16 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lbcore.api.condition import LOST, service_problems
 from lbcore.api.runtime import Runtime
 from lbcore.api.unreached import Unreached
 from lbcore.config.difference import changed_names, qualify
 from lbcore.routing.compile import Table
-from lbcore.tls.describe import Described
+
+if TYPE_CHECKING:
+    from lbcore.tls.describe import Described
 
 CERTIFICATES_S = 3600.0  # longest interval of checks whether a certificate is about to end, or has ended
 NAMED = 3  # routers that a line names; of more it tells the number

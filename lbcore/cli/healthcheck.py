@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
-import socket
-import ssl
 import sys
 from typing import TYPE_CHECKING
 
@@ -16,8 +13,6 @@ from lbcore.cli.static import CONFIG, FREE_FORM, find_static
 
 if TYPE_CHECKING:
     from lbcore.config.static import StaticConfig
-
-TIMEOUT_S = 5.0
 
 
 @click.command(cls=FlagsCommand, context_settings=FREE_FORM)
@@ -56,9 +51,11 @@ def healthcheck(
 
 def _answer(static: StaticConfig) -> tuple[int, str, int]:
     """Exit code, text, and the status of the ping; 0: it has not answered."""
+    from lbcore.cli.ping import PingError, ask
+
     try:
         url, status, reason = ask(static)
-    except (OSError, ValueError, http.client.HTTPException) as error:
+    except PingError as error:
         return EXIT_CANNOT_ASK, f"Error calling healthcheck: {error}", 0
     if status != 200:
         return EXIT_CANNOT_ASK, f"Bad healthcheck status: {status} {reason}", status
@@ -68,48 +65,3 @@ def _answer(static: StaticConfig) -> tuple[int, str, int]:
 def _look(static: StaticConfig) -> Look:
     code, text, status = _answer(static)
     return Look({"healthy": code == EXIT_WELL, "status": status, "message": text}, [text], code)
-
-
-def ask(static: StaticConfig) -> tuple[str, int, str]:
-    """The URL of the ping, and what it answers. Raises ValueError, OSError, HTTPException."""
-    from lbcore.process.listeners import Address
-
-    if static.ping is None:
-        raise ValueError("please enable `ping` to use health check")
-    point = static.entry_points.get(static.ping.entry_point)
-    if point is None:
-        raise ValueError(f"ping: missing {static.ping.entry_point} entry point")
-    address = Address.parse(point.address)
-    context = ssl._create_unverified_context() if point.http.tls is not None else None  # it asks itself
-    connection: http.client.HTTPConnection
-    if address.path:
-        connection = _UnixConnection(address.path)
-        url = f"unix:{address.path}/ping"
-    else:
-        host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
-        named = f"[{host}]" if ":" in host else host
-        url = f"{'https' if context else 'http'}://{named}:{address.port}/ping"
-        if context is not None:
-            connection = http.client.HTTPSConnection(host, address.port, timeout=TIMEOUT_S, context=context)
-        else:
-            connection = http.client.HTTPConnection(host, address.port, timeout=TIMEOUT_S)
-    try:
-        connection.request("HEAD", "/ping")
-        answer = connection.getresponse()
-        return url, answer.status, answer.reason
-    finally:
-        connection.close()
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    """A connection to a Unix socket."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=TIMEOUT_S)
-        self._path = path
-
-    def connect(self) -> None:
-        """Connect. Raises OSError."""
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(TIMEOUT_S)
-        self.sock.connect(self._path)

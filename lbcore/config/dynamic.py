@@ -1,7 +1,5 @@
 """The dynamic configuration, which changes while traffic flows: routers, services, certificates, ... No I/O."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar, Self
 

@@ -1,7 +1,5 @@
 """Timeouts towards servers, which static and dynamic transports share. No I/O."""
 
-from __future__ import annotations
-
 from lbcore.config.model import Model
 from lbcore.config.units import Duration, LimitDuration, seconds
 

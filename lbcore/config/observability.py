@@ -1,7 +1,5 @@
 """`observability` of entry points and routers: the part that both share. No I/O."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from lbcore.config.model import Model

@@ -1,7 +1,5 @@
 """Plugins of Traefik, which lbcore cannot run: how they are declared, and what becomes of their middlewares. No I/O."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from lbcore.config.model import Model

@@ -1,7 +1,5 @@
 """`http.routers`: rules, their middlewares and services. No I/O."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import field_validator

@@ -1,7 +1,5 @@
 """`http.serversTransports`: connections to servers. No I/O."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Annotated, ClassVar
 

@@ -4,8 +4,6 @@ The trust in a domain is a bundle of authorities. Bundles, and the identity of t
 API of an agent that runs beside it, or from files (an extension).
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar

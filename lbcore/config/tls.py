@@ -4,8 +4,6 @@ A configuration gives certificates and authorities as PEM, or as the path of a P
 files and stores their contents in attributes that no configuration can set.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 

@@ -14,7 +14,6 @@ import yaml
 from lbcore.config.scalars import Plain
 from lbcore.config.toml import loads
 from lbcore.errors import ConfigError, Problem
-from lbcore.template.engine import TemplateError, render_file
 
 Path = tuple[str | int, ...]
 NODE_LIMIT = 1_000_000  # elements of one file, aliases counted as often as they are used
@@ -72,6 +71,8 @@ def parse(text: str, file: str, *, toml: bool, templates: bool = True) -> Tree:
     parse_plain = _parse_toml if toml else _parse_yaml
     if not templates or "{{" not in text:
         return parse_plain(text, file)
+    from lbcore.template.engine import TemplateError, render_file
+
     try:
         rendered = render_file(text)
     except TemplateError as error:

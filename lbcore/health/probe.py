@@ -12,8 +12,6 @@ from lbcore.config.dynamic import HealthCheck
 from lbcore.config.network import PORTS, is_http2, is_secure, split_address, split_url
 from lbcore.config.tcp import TcpHealthCheck
 from lbcore.config.tls import ServerTls
-from lbcore.health.grpc import ask_grpc
-from lbcore.health.http2 import ask_http2
 from lbcore.health.stream import Reader, Writer
 from lbcore.http.framing import decode_chunked
 from lbcore.http.response import Response
@@ -135,6 +133,8 @@ async def open_to(target: Target, protocols: bytes = b"") -> tuple[Reader, Write
 
 
 async def _grpc(target: Target) -> None:
+    from lbcore.health.grpc import ask_grpc
+
     reader, writer = await open_to(target, OFFER_H2)
     try:
         status = await ask_grpc(reader, writer, target.authority, target.scheme)
@@ -198,6 +198,8 @@ async def _ask_http2(
     pseudo = [(":method", method), (":scheme", target.scheme), (":path", target.path), (":authority", host)]
     more = [(name.lower(), value) for name, value in check.headers.items() if name.lower() != "host"]
     limit = BODY_LIMIT_BYTES if check.expect_body else 0
+    from lbcore.health.http2 import ask_http2
+
     answer = await ask_http2(reader, writer, [*pseudo, ("user-agent", AGENT), *more], limit)
     if isinstance(answer, str):
         raise ProbeError(answer)

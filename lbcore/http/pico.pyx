@@ -1,4 +1,4 @@
-"""The binding of picohttpparser, which is taken as compiled code from the package `gunicorn_h1c` through cffi. No I/O.
+"""The binding of picohttpparser, which is taken as compiled code from the package `gunicorn_h1c` through cffi (`pico_build`). No I/O.
 
 That build is maintained, uses SIMD and is strict about requests: every line must end with CRLF. The pointers are resolved at
 import, so the parser is called as a plain C function.
@@ -8,18 +8,7 @@ from libc.stdint cimport uintptr_t
 
 from lbcore.http.head cimport Header
 
-import cffi
-
-_DECLARATIONS = """
-struct phr_header { const char *name; size_t name_len; const char *value; size_t value_len; };
-int phr_parse_request(const char *buf, size_t len, const char **method, size_t *method_len, const char **path,
-                      size_t *path_len, int *minor_version, struct phr_header *headers, size_t *num_headers,
-                      size_t last_len);
-int phr_parse_response(const char *buf, size_t len, int *minor_version, int *status, const char **msg, size_t *msg_len,
-                       struct phr_header *headers, size_t *num_headers, size_t last_len);
-int phr_parse_headers(const char *buf, size_t len, struct phr_header *headers, size_t *num_headers, size_t last_len);
-"""
-
+from lbcore.http._pico import ffi
 
 def _resolve() -> tuple:
     """Addresses of the three parsers. Raises ImportError when the library or a symbol is missing or laid out differently."""
@@ -27,8 +16,6 @@ def _resolve() -> tuple:
         from gunicorn_h1c import _parser
     except ImportError as exc:
         raise ImportError("lbcore needs the package gunicorn_h1c, which carries picohttpparser") from exc
-    ffi = cffi.FFI()
-    getattr(ffi, "cdef")(_DECLARATIONS)
     if ffi.sizeof("struct phr_header") != sizeof(Header):
         raise ImportError("picohttpparser's header struct has another layout than lbcore's")
     library = ffi.dlopen(_parser.__file__)

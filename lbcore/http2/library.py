@@ -5,18 +5,11 @@ from __future__ import annotations
 import importlib.metadata
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
-from cffi import FFI  # type: ignore[import-untyped]
+from lbcore.native.library import SharedLibrary, version_info
 
 OLDEST = (1, 52, 0)
 SYSTEM = "libnghttp2.so.14"
-
-_ffi = FFI()
-_ffi.cdef(
-    "typedef struct { int age; int number; const char *text; const char *protocol; } info;"
-    "const info *nghttp2_version(int least);"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +18,11 @@ class Library:
 
     origin: str
     version: str
-    handle: Any
+    shared: SharedLibrary
 
     def address(self, *names: str) -> int:
         """The address of the first of these functions that exists; 0: none does."""
-        for name in names:
-            _ffi.cdef(f"void {name}(void);", override=True)
-            try:
-                return int(_ffi.cast("uintptr_t", _ffi.addressof(self.handle, name)))
-            except AttributeError:
-                continue
-        return 0
+        return next(filter(None, map(self.shared.address, names)), 0)
 
 
 @cache
@@ -43,13 +30,15 @@ def find() -> Library | None:
     """Open the first library that is new enough; None: there is none."""
     for origin, path in _candidates():
         try:
-            handle = _ffi.dlopen(path, _ffi.RTLD_NOW | _ffi.RTLD_LOCAL)
-            info = handle.nghttp2_version(0)
-        except (OSError, AttributeError):
+            shared = SharedLibrary(path)
+        except OSError:
             continue
-        version = _ffi.string(info.text).decode()
+        info = version_info(shared.address("nghttp2_version"))
+        if info is None:
+            continue
+        version = info[1]
         if tuple(int(part) for part in version.split("-")[0].split(".")) >= OLDEST:
-            return Library(origin, version, handle)
+            return Library(origin, version, shared)
     return None
 
 

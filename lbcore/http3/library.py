@@ -5,21 +5,13 @@ from __future__ import annotations
 import importlib.metadata
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
-from cffi import FFI  # type: ignore[import-untyped]
-
+from lbcore.native.library import SharedLibrary, version_info
 from lbcore.tls.library import find as find_tls
 
 OLDEST = 0x011600  # ngtcp2 1.22
 NAMES = ("libngtcp2", "libngtcp2_crypto_ossl", "libnghttp3")
 HELP = "install the package pycurl (7.48 or later, for glibc): pip install 'pycurl>=7.48'"
-
-_ffi = FFI()
-_ffi.cdef(
-    "typedef struct { int age; int number; const char *text; } quic_info;"
-    "const quic_info *ngtcp2_version(int least); const quic_info *nghttp3_version(int least);"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +20,13 @@ class Library:
 
     version: str
     number: int
-    handles: tuple[Any, ...]
+    shared: tuple[SharedLibrary, ...]
 
     def address(self, name: str) -> int:
         """The address of a function. Raises ImportError."""
-        _ffi.cdef(f"void {name}(void);", override=True)
-        for handle in self.handles:
-            try:
-                return int(_ffi.cast("uintptr_t", _ffi.addressof(handle, name)))
-            except AttributeError:
-                continue
+        for each in self.shared:
+            if address := each.address(name):
+                return address
         raise ImportError(f"HTTP/3: {self.version} has no {name}")
 
 
@@ -55,14 +44,16 @@ def find() -> Library:
     if missing:
         raise ImportError(f"HTTP/3 needs {' and '.join(missing)}: {HELP}")
     try:
-        handles = tuple(_ffi.dlopen(paths[name], _ffi.RTLD_NOW | _ffi.RTLD_LOCAL) for name in NAMES)
-        quic, http = handles[0].ngtcp2_version(0), handles[2].nghttp3_version(0)
-    except (OSError, AttributeError) as error:
+        shared = tuple(SharedLibrary(paths[name]) for name in NAMES)
+    except OSError as error:
         raise ImportError(f"HTTP/3: {error}: {HELP}") from error
-    version = f"ngtcp2 {_ffi.string(quic.text).decode()}, nghttp3 {_ffi.string(http.text).decode()}"
-    if quic.number < OLDEST:
+    quic, http = version_info(shared[0].address("ngtcp2_version")), version_info(shared[2].address("nghttp3_version"))
+    if quic is None or http is None:
+        raise ImportError(f"HTTP/3: {', '.join(NAMES)} do not tell their versions: {HELP}")
+    version = f"ngtcp2 {quic[1]}, nghttp3 {http[1]}"
+    if quic[0] < OLDEST:
         raise ImportError(f"HTTP/3 needs ngtcp2 1.22 or later, not {version}: {HELP}")
-    return Library(version, int(quic.number), handles)
+    return Library(version, quic[0], shared)
 
 
 def why_not() -> str:

@@ -19,7 +19,6 @@ from lbcore.errors import ConfigError, Problem
 from lbcore.provider.base import Publish, Update
 from lbcore.provider.blocking import BlockingCalls
 from lbcore.provider.watch import changes, config_files, is_being_written
-from lbcore.template.engine import TemplateError, render_file
 from lbcore.tls.material import files_of, settle
 
 READ_S = 3.0  # timeout of reading a file, or the names in a directory
@@ -283,9 +282,12 @@ def _read(file: Path) -> tuple[str | None, bool]:
 
 
 def _show_template(file: Path, text: str) -> None:
+    if "{{" not in text:
+        return
+    from lbcore.template.engine import TemplateError, render_file
+
     with contextlib.suppress(TemplateError):  # loading reports it
-        if "{{" in text:
-            _log.debug("%s is, without templates:\n%s", file, render_file(text).text)
+        _log.debug("%s is, without templates:\n%s", file, render_file(text).text)
 
 
 def _signature(file: Path) -> tuple[int, ...]:

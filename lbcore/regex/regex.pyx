@@ -16,7 +16,8 @@ from lbcore.http.utf8 cimport is_utf8, utf8_step
 import re
 
 import re2
-from cffi import FFI
+
+from lbcore.native.library import SharedLibrary
 
 cdef enum:
     OBJECT_BYTES = 1024        # more than any version of RE2 has needed for its object (about 200)
@@ -45,16 +46,13 @@ def _resolve() -> None:
         "destroy": "_ZN3re23RE2D1Ev",
         "match": "_ZNK3re23RE25MatchESt17basic_string_viewIcSt11char_traitsIcEEmmNS0_6AnchorEPS4_i",
     }
-    ffi = FFI()
-    getattr(ffi, "cdef")("".join(f"void {name}(void);" for name in names.values()))
-    found = {}
     try:
-        library = ffi.dlopen(re2._re2.__file__)
-        for key, name in names.items():
-            found[key] = int(ffi.cast("uintptr_t", ffi.addressof(library, name)))
+        library = SharedLibrary(re2._re2.__file__)
     except (AttributeError, OSError) as error:
-        raise ImportError(f"the installed google-re2 does not export what lbcore calls: {error}") from error
-    globals()["_library"] = library        # keeps the library open
+        raise ImportError(f"the installed google-re2 cannot be called by lbcore: {error}") from error
+    found = {key: library.address(name) for key, name in names.items()}
+    if missing := [names[key] for key, address in found.items() if not address]:
+        raise ImportError(f"the installed google-re2 does not export what lbcore calls: {', '.join(missing)}")
     construct = <construct_fn><uintptr_t>found["construct"]
     destroy = <destroy_fn><uintptr_t>found["destroy"]
     match = <match_fn><uintptr_t>found["match"]

@@ -13,15 +13,11 @@ import ssl
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from cffi import FFI  # type: ignore[import-untyped]
+from lbcore.native.library import DEEP_BIND, SharedLibrary, version_number, version_text
 
 OLDEST = 0x30000000
-DEEP_BIND = 8  # RTLD_DEEPBIND of glibc, which cffi does not define
 NAMES = ("libcrypto", "libssl")
-
-_ffi = FFI()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +27,13 @@ class Library:
     origin: str
     version: str
     number: int
-    crypto: Any
-    ssl: Any
+    crypto: SharedLibrary
+    ssl: SharedLibrary
 
     def address(self, name: str) -> int:
         """The address of a function. Raises ImportError."""
-        _ffi.cdef(f"void {name}(void);", override=True)
-        for library in (self.ssl, self.crypto):
-            try:
-                return int(_ffi.cast("uintptr_t", _ffi.addressof(library, name)))
-            except AttributeError:
-                continue
+        if address := self.ssl.address(name) or self.crypto.address(name):
+            return address
         raise ImportError(f"{self.version} ({self.origin}) has no {name}")
 
 
@@ -126,18 +118,11 @@ def _maps() -> str:
 
 
 def _open(origin: str, crypto: str, tls: str) -> Library:
-    flags = _ffi.RTLD_NOW | _ffi.RTLD_LOCAL
-    if _is_glibc():
-        flags |= DEEP_BIND
     # The address sanitizer does not support RTLD_DEEPBIND.
-    if "libasan" in _maps():
-        flags &= ~DEEP_BIND
-    _ffi.cdef(
-        "unsigned long OpenSSL_version_num(void); const char *OpenSSL_version(int);", override=True
-    )
-    libraries = [_ffi.dlopen(path, flags) for path in (crypto, tls)]
-    number = int(libraries[0].OpenSSL_version_num())
-    version = _ffi.string(libraries[0].OpenSSL_version(0)).decode()
+    flags = DEEP_BIND if _is_glibc() and "libasan" not in _maps() else 0
+    libraries = [SharedLibrary(path, flags) for path in (crypto, tls)]
+    number = version_number(libraries[0].address("OpenSSL_version_num"))
+    version = version_text(libraries[0].address("OpenSSL_version"))
     if number < OLDEST:
         raise ImportError(f"{version} is older than 3.0")
     return Library(origin, version, number, *libraries)

@@ -1,7 +1,5 @@
 """`http.middlewares`: exactly one kind each, a file for every kind; builders are found by the same names. No I/O."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """`addPrefix`: puts a prefix in front of the path. No I/O."""
 
-from __future__ import annotations
-
 from lbcore.config.model import Model
 
 

@@ -1,7 +1,5 @@
 """`apiKey`, an extension: only requests with a known key pass. No I/O."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from lbcore.config.middlewares.header_names import HeaderName, OwnHeaderName

@@ -1,7 +1,5 @@
 """`basicAuth`: only requests of known users pass, with name and password. No I/O."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Annotated
 

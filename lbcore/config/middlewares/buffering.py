@@ -1,7 +1,5 @@
 """`buffering`: bodies that are read whole before they go on, and answers that are asked for again. No I/O."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import Field

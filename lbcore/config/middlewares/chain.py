@@ -1,7 +1,5 @@
 """`chain`: several middlewares under one name. No I/O."""
 
-from __future__ import annotations
-
 from lbcore.config.model import Model
 
 

@@ -1,7 +1,5 @@
 """`circuitBreaker`: requests are refused while an expression over the last answers is true. No I/O."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 from pydantic import Field

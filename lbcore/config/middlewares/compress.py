@@ -1,7 +1,5 @@
 """`compress`: answers in the coding that the client prefers. No I/O."""
 
-from __future__ import annotations
-
 from lbcore.config.model import Model
 from lbcore.config.numbers import OrNone
 

@@ -1,7 +1,5 @@
 """`contentType`: the Content-Type of answers that have none, by their first bytes. No I/O."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from lbcore.config.model import Change, Model

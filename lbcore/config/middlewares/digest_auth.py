@@ -1,7 +1,5 @@
 """`digestAuth`: only requests of known users pass, who prove their password without sending it. No I/O."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """`encodedCharacters`: paths that are refused because of an encoded character in them. No I/O."""
 
-from __future__ import annotations
-
 from lbcore.config.model import Model
 
 

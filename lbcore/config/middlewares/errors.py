@@ -1,7 +1,5 @@
 """`errors`: pages of a service in place of answers with some statuses. No I/O."""
 
-from __future__ import annotations
-
 from lbcore.config.model import Model
 from lbcore.config.numbers import Count
 

@@ -1,7 +1,5 @@
 """`forwardAuth`: another server is asked about each request. No I/O."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from pydantic import Field, field_validator

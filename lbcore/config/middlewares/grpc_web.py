@@ -1,7 +1,5 @@
 """`grpcWeb`: gRPC for browsers, which know neither trailers nor HTTP/2 frames. No I/O."""
 
-from __future__ import annotations
-
 from lbcore.config.model import Model
 
 

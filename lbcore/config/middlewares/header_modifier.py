@@ -1,7 +1,5 @@
 """`requestHeaderModifier`, `responseHeaderModifier` (extensions): headers set, added and removed. No I/O."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import AfterValidator

@@ -1,7 +1,5 @@
 """`headers`: headers of requests and answers, CORS, security headers for browsers. No I/O."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """`inFlightReq`: limits the requests of one source that are in flight at once. No I/O."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from lbcore.config.middlewares.rate_limit import RedisLimit

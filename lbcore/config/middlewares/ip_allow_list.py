@@ -1,7 +1,5 @@
 """`ipAllowList`, and `ipWhiteList`, its old form: only requests from some networks pass. No I/O."""
 
-from __future__ import annotations
-
 from http import HTTPStatus
 
 from pydantic import field_validator

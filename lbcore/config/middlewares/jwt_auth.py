@@ -1,7 +1,5 @@
 """`jwtAuth`, an extension: only requests with a signed token (RFC 7519) pass. No I/O."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator

@@ -1,7 +1,5 @@
 """`passTLSClientCert`: servers learn of the client's certificate. No I/O."""
 
-from __future__ import annotations
-
 from lbcore.config.model import Model
 
 

@@ -1,7 +1,5 @@
 """`python`, an extension: a class of the user's own, which sees requests and answers. No I/O."""
 
-from __future__ import annotations
-
 import re
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar

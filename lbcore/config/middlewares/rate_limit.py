@@ -1,7 +1,5 @@
 """`rateLimit`: limits the requests of one source per time, with bursts; in one instance, or over several. No I/O."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Annotated, Literal
 

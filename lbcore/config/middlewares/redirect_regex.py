@@ -1,7 +1,5 @@
 """`redirectRegex`: redirects to what an expression makes of the URL. No I/O."""
 
-from __future__ import annotations
-
 from lbcore.config.model import Model
 
 

@@ -1,7 +1,5 @@
 """`redirectScheme`: redirects to the same URL with another scheme or port. No I/O."""
 
-from __future__ import annotations
-
 import re
 
 from pydantic import field_validator

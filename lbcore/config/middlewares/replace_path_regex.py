@@ -1,7 +1,5 @@
 """`replacePathRegex`: replaces the path by what an expression makes of it. No I/O."""
 
-from __future__ import annotations
-
 from lbcore.config.model import Model
 
 

@@ -1,7 +1,5 @@
 """`requestID`, an extension: gives each request an identifier. No I/O."""
 
-from __future__ import annotations
-
 from lbcore.config.middlewares.header_names import OwnHeaderName
 from lbcore.config.model import Model
 

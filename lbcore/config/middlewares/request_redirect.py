@@ -1,7 +1,5 @@
 """`requestRedirect` (extension): redirects to an address of which some parts are given. No I/O."""
 
-from __future__ import annotations
-
 import re
 from typing import Annotated, Literal
 
@@ -45,7 +43,7 @@ class RequestRedirect(Model):
         return value
 
     @model_validator(mode="after")
-    def _together(self) -> RequestRedirect:
+    def _together(self) -> "RequestRedirect":
         if self.path_prefix is not None and self.path is None:
             raise ValueError("pathPrefix goes with path")
         return self

@@ -1,7 +1,5 @@
 """`retry`: further attempts after a failure, at other servers first. No I/O."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Annotated, ClassVar
 

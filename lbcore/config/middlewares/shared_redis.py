@@ -1,7 +1,5 @@
 """A Redis or Valkey that instances share, as settings name it. No I/O."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator

@@ -3,8 +3,6 @@
 Shared by the middlewares that allow or limit sources.
 """
 
-from __future__ import annotations
-
 from pydantic import Field, field_validator
 
 from lbcore.config.middlewares.header_names import HeaderName

@@ -1,7 +1,5 @@
 """`stripPrefix`: removes a prefix from the path. No I/O."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 from lbcore.config.model import WHEN_SET, Change, Model

@@ -1,7 +1,5 @@
 """`stripPrefixRegex`: removes what an expression matches at the beginning of the path. No I/O."""
 
-from __future__ import annotations
-
 from lbcore.config.model import Model
 
 

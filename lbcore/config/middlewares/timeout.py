@@ -1,7 +1,5 @@
 """`timeout` (extension): limits the time of an exchange, from this middleware to the end of the answer. No I/O."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 from lbcore.config.model import Model

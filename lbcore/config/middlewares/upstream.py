@@ -1,7 +1,5 @@
 """A server that a middleware asks by its URL. No I/O."""
 
-from __future__ import annotations
-
 from typing import Annotated
 from urllib.parse import urlsplit
 

@@ -1,7 +1,5 @@
 """`urlRewrite` (extension): changes the path and the host that the server is asked for. No I/O."""
 
-from __future__ import annotations
-
 from pydantic import model_validator
 
 from lbcore.config.middlewares.request_redirect import HostName
@@ -16,7 +14,7 @@ class UrlRewrite(Model):
     path_prefix: str | None = None
 
     @model_validator(mode="after")
-    def _something(self) -> UrlRewrite:
+    def _something(self) -> "UrlRewrite":
         if self.path is None and not self.hostname:
             raise ValueError("needs hostname or path")
         if self.path_prefix is not None and self.path is None:

@@ -1,7 +1,5 @@
 """`http.services`: exactly one way to choose each, a file for every kind. No I/O."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Annotated
 

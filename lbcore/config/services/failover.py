@@ -1,7 +1,5 @@
 """`failover`: a service to ask, and another one when that fails. No I/O."""
 
-from __future__ import annotations
-
 from lbcore.config.model import Model
 from lbcore.config.numbers import Limit
 from lbcore.config.services.health_check import ParentHealthCheck

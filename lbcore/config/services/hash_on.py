@@ -1,7 +1,5 @@
 """Extension `hashOn`: what decides where strategy `hrw` sends a request. No I/O."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
@@ -26,7 +24,7 @@ class HashOn(Model):
     bounded_load: Annotated[int, Field(ge=0, le=10000)] = 0
 
     @model_validator(mode="after")
-    def _one_source(self) -> HashOn:
+    def _one_source(self) -> "HashOn":
         if sum(map(bool, (self.header, self.cookie, self.query, self.path, self.source_ip is not None))) > 1:
             raise ValueError("set one of header, cookie, query, path and sourceIP")
         if 0 < self.bounded_load <= 100:

@@ -1,7 +1,5 @@
 """Health checks of services: active, passive, and of parents that watch their children. No I/O."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal, Self
 

@@ -1,7 +1,5 @@
 """`loadBalancer`: a service that chooses among servers. No I/O."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, ClassVar

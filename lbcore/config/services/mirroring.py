@@ -1,7 +1,5 @@
 """`mirroring`: a service, and others that get copies. No I/O."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Annotated, ClassVar
 

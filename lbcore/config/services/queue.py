@@ -1,7 +1,5 @@
 """Extension `queue`: where requests wait when all servers are full. No I/O."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Annotated, ClassVar
 

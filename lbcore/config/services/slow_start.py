@@ -1,7 +1,5 @@
 """Extension `slowStart`: a new member's share grows to its weight. No I/O."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Annotated, ClassVar
 

@@ -1,7 +1,5 @@
 """`sticky`: what keeps a client at its server. No I/O."""
 
-from __future__ import annotations
-
 import re
 from typing import Annotated, Any, ClassVar
 

@@ -1,7 +1,5 @@
 """`weighted`, `highestRandomWeight`: services that choose among services. No I/O."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from lbcore.config.model import Model

@@ -1,7 +1,5 @@
 """The static configuration: what is fixed while the process runs. Keys, defaults and meaning are Traefik's. No I/O."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, PrivateAttr, model_validator

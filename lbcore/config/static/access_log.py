@@ -1,7 +1,5 @@
 """`accessLog`: a line for each request. No I/O."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar, Literal
 
 from pydantic import field_validator

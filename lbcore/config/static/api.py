@@ -1,7 +1,5 @@
 """`api`, `ping`, `explain`: what lbcore answers itself. No I/O."""
 
-from __future__ import annotations
-
 import re
 from typing import Annotated, Any, ClassVar
 

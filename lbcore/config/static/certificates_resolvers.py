@@ -3,8 +3,6 @@
 Keys, defaults and meaning are Traefik's. What an extension adds is said beside it.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """`entryPoints`: addresses to listen on, and the options of requests before routing. No I/O."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -73,7 +71,7 @@ class EntryPointProxyProtocol(Model):
         return [check_network(value) for value in values]
 
     @model_validator(mode="after")
-    def _trusts_a_client(self) -> EntryPointProxyProtocol:
+    def _trusts_a_client(self) -> "EntryPointProxyProtocol":
         if not self.insecure and not self.trusted_ips:
             raise ValueError("no client is trusted: set trustedIPs or insecure")
         return self
@@ -206,7 +204,7 @@ class EntryPoint(Object):
         return self.address.endswith("/udp")
 
     @model_validator(mode="after")
-    def _http3_has_a_port(self) -> EntryPoint:
+    def _http3_has_a_port(self) -> "EntryPoint":
         if self.http3 is not None and (self.is_udp or self.address.startswith("unix:")):
             raise ValueError("http3 needs an address of TCP, whose port it has for UDP")
         return self

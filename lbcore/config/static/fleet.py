@@ -1,7 +1,5 @@
 """`fleet` (extension): what instances that serve the same share, and how many of them there are. No I/O."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import ClassVar
 from urllib.parse import urlsplit

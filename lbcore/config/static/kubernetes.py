@@ -1,7 +1,5 @@
 """`providers.kubernetesCRD`, ...: objects of a Kubernetes cluster as sources of configuration. No I/O."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from pydantic import Field, field_validator, model_validator
@@ -65,7 +63,7 @@ class IngressEndpoint(Model):
     published_service: str = ""
 
     @model_validator(mode="after")
-    def _something(self) -> IngressEndpoint:
+    def _something(self) -> "IngressEndpoint":
         if not (self.ip or self.hostname or self.published_service):
             raise ValueError("needs publishedService, ip or hostname")
         if self.published_service and len([part for part in self.published_service.split("/") if part]) != 2:
@@ -121,7 +119,7 @@ class StatusAddress(Model):
     service: ServiceReference | None = None
 
     @model_validator(mode="after")
-    def _something(self) -> StatusAddress:
+    def _something(self) -> "StatusAddress":
         of_service = self.service is not None and self.service.name and self.service.namespace
         if not (self.ip or self.hostname or of_service):
             raise ValueError("needs ip, hostname, or the name and namespace of a service")

@@ -1,7 +1,5 @@
 """`log`: the log of lbcore's own events. No I/O."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar, Literal
 
 from pydantic import field_validator

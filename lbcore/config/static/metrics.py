@@ -1,7 +1,5 @@
 """`metrics`: counters for Prometheus, and for what they are sent to. No I/O."""
 
-from __future__ import annotations
-
 import re
 from typing import Annotated, ClassVar
 
@@ -152,7 +150,7 @@ class Metrics(Model):
         return sorted({bound for each in self.targets for bound in each.bounds})
 
     @model_validator(mode="after")
-    def _few_bounds(self) -> Metrics:
+    def _few_bounds(self) -> "Metrics":
         if len(self.bounds) > MOST_BOUNDS:
             text = (
                 f"{len(self.bounds)} different bounds of durations in prometheus.buckets, otlp.explicitBoundaries and"

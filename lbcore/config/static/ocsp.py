@@ -1,7 +1,5 @@
 """`ocsp`: certificates are served together with a proof that they are not revoked. No I/O."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 from urllib.parse import urlsplit
 

@@ -1,7 +1,5 @@
 """`otlp` of traces, metrics and logs: the collector of OpenTelemetry that gets them. No I/O."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 from urllib.parse import urlsplit
 

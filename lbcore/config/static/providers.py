@@ -1,7 +1,5 @@
 """`providers`: the sources of the dynamic configuration. No I/O."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -35,7 +33,7 @@ class FileProvider(Model):
         return []
 
     @model_validator(mode="after")
-    def _one_source(self) -> FileProvider:
+    def _one_source(self) -> "FileProvider":
         if bool(self.filename) == bool(self.directory):
             raise ValueError("set either filename or directory")
         return self
@@ -129,7 +127,7 @@ class HttpProvider(Model):
     watch: ClassVar[bool] = True
 
     @model_validator(mode="after")
-    def _complete(self) -> HttpProvider:
+    def _complete(self) -> "HttpProvider":
         if not self.endpoint:
             raise ValueError("endpoint is missing")
         if not self.poll_interval:
@@ -148,7 +146,7 @@ class RedisSentinel(Model):
     replica_strategy: bool = False
 
     @model_validator(mode="after")
-    def _complete(self) -> RedisSentinel:
+    def _complete(self) -> "RedisSentinel":
         if not self.master_name:
             raise ValueError("masterName is missing")
         return self

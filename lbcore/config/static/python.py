@@ -1,7 +1,5 @@
 """`python`, an extension: what may name code of users. No I/O."""
 
-from __future__ import annotations
-
 from pydantic import field_validator
 
 from lbcore.config.model import Model

@@ -1,7 +1,5 @@
 """`serversTransport`, `tcpServersTransport`: connections to the servers of services that name no transport. No I/O."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """`spiffe`: the Workload API that gives this instance its identity. No I/O."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from pydantic import Field, field_validator

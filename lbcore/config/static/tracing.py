@@ -1,7 +1,5 @@
 """`tracing`: spans of requests, for a collector of OpenTelemetry. No I/O."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from lbcore.config.model import Model

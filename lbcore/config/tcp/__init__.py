@@ -1,7 +1,5 @@
 """The dynamic configuration of layer 4: routers, services and middlewares of TCP connections. No I/O."""
 
-from __future__ import annotations
-
 from lbcore.config.model import Model
 from lbcore.config.tcp.middlewares import InFlightConn, IPAllowList, TcpMiddleware
 from lbcore.config.tcp.routers import TcpRouter

@@ -1,7 +1,5 @@
 """`tcp.middlewares`: what may refuse a connection. No I/O."""
 
-from __future__ import annotations
-
 from pydantic import Field, field_validator
 
 from lbcore.config.model import Model, Object, fields_of

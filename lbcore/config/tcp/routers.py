@@ -1,7 +1,5 @@
 """`tcp.routers`: which connections go through which middlewares to which service. No I/O."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """`tcp.serversTransports`: how servers of layer 4 are connected to. No I/O."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """`tcp.services`: what chooses the server of a connection. No I/O."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
 

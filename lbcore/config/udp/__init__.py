@@ -1,7 +1,5 @@
 """The dynamic configuration of UDP: routers and services of datagrams. No I/O."""
 
-from __future__ import annotations
-
 from lbcore.config.model import Model
 from lbcore.config.udp.routers import UdpRouter
 from lbcore.config.udp.services import (

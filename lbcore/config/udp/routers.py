@@ -1,7 +1,5 @@
 """`udp.routers`: which entry points lead to which service. No I/O."""
 
-from __future__ import annotations
-
 from lbcore.config.model import Object
 
 

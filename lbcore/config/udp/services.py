@@ -1,7 +1,5 @@
 """`udp.services`: what chooses the server of a session. No I/O."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar
 
 from lbcore.config.model import WHEN_SET, Model, Object

@@ -1,0 +1,67 @@
+"""Asks the ping of an instance on this machine."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+from typing import TYPE_CHECKING
+
+from lbcore.process.listeners import Address
+
+if TYPE_CHECKING:
+    from lbcore.config.static import StaticConfig
+
+TIMEOUT_S = 5.0
+
+
+class PingError(Exception):
+    """There is no ping, or it does not answer."""
+
+
+def ask(static: StaticConfig) -> tuple[str, int, str]:
+    """The URL of the ping, and what it answers: status and reason. Raises PingError. Waits for TIMEOUT_S at most."""
+    if static.ping is None:
+        raise PingError("please enable `ping` to use health check")
+    point = static.entry_points.get(static.ping.entry_point)
+    if point is None:
+        raise PingError(f"ping: missing {static.ping.entry_point} entry point")
+    try:
+        address = Address.parse(point.address)
+    except ValueError as error:
+        raise PingError(str(error)) from error
+    context = ssl._create_unverified_context() if point.http.tls is not None else None  # it asks itself
+    connection: http.client.HTTPConnection
+    if address.path:
+        connection = _UnixConnection(address.path)
+        url = f"unix:{address.path}/ping"
+    else:
+        host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
+        named = f"[{host}]" if ":" in host else host
+        url = f"{'https' if context else 'http'}://{named}:{address.port}/ping"
+        if context is not None:
+            connection = http.client.HTTPSConnection(host, address.port, timeout=TIMEOUT_S, context=context)
+        else:
+            connection = http.client.HTTPConnection(host, address.port, timeout=TIMEOUT_S)
+    try:
+        connection.request("HEAD", "/ping")
+        answer = connection.getresponse()
+        return url, answer.status, answer.reason
+    except (OSError, http.client.HTTPException) as error:
+        raise PingError(str(error)) from error
+    finally:
+        connection.close()
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """A connection to a Unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=TIMEOUT_S)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect. Raises OSError."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(TIMEOUT_S)
+        self.sock.connect(self._path)

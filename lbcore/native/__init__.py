@@ -1,0 +1,1 @@
+"""Shared libraries that are opened when lbcore runs, and their functions."""
