@@ -214,10 +214,21 @@ def page(kind: str) -> str:
                 kind_text = re.sub("sections?", rf"[\g<0>](#{anchor(places[key.below])})", kind_text)
             cells = (f"`{key.name}`{mark}", kind_text, key.default, text.removeprefix("+ "))
             lines.append("| " + " | ".join(cell.replace("|", "&#124;") for cell in cells) + " |")
+        lines += [f"| `{key}` | – | – | {text} |" for key, text in others(section.model)]
         lines.append("")
         if section.path in shown:
             lines += ["```yaml", shown[section.path], "```", ""]
     return "\n".join(lines)
+
+
+def others(model: type[Model]) -> Iterator[tuple[str, str]]:
+    """Keys that lbcore knows without an option behind them: old names, what has no effect, and what it lacks."""
+    for key, new in model.renamed.items():
+        yield key, f"The old name of `{new}`."
+    for key, hint in model.ignored.items():
+        yield key, f"Has no effect, with a warning: {hint}."
+    for key, hint in model.missing.items():
+        yield key, f"Not supported: {hint}."
 
 
 def unexplained() -> list[str]:

@@ -58,6 +58,10 @@ class Problem:
         return f"{text} ({self.hint})" if self.hint else text
 
 
+class PartProblem(str):
+    """What is wrong with a part of a configuration, as a line. Its other parts run."""
+
+
 class ConfigError(LbcoreError):
     """A configuration is refused, with all problems found, and what there is to warn of beside them."""
 

@@ -11,6 +11,7 @@ from typing import Any
 from lbcore.api.health import down_cause
 from lbcore.api.runtime import LAYERS, Runtime
 from lbcore.config.difference import qualify
+from lbcore.errors import PartProblem
 from lbcore.routing.balancer import Balancer, LoadBalancer
 from lbcore.routing.failover import Failover
 from lbcore.routing.guarded import Guarded
@@ -232,7 +233,9 @@ def _reload(runtime: Runtime) -> Iterator[dict[str, Any]]:
                 yield _problem(DEGRADED, about, text)
             of_providers.update(provider.problems)
     for reason in runtime.reload.refused:
-        if reason not in of_providers:
+        if isinstance(reason, PartProblem):
+            yield _problem(DEGRADED, "configuration", f"a part of the configuration is not in force: {reason}")
+        elif reason not in of_providers:
             yield _problem(DEGRADED, "configuration", f"a configuration was refused, {stays}: {reason}")
     for (kind, name), errors in runtime.reload.kept.items():
         text = f"{kind} {name} runs in the version before: {runtime.reload.reason(kind, name, errors)}"

@@ -37,6 +37,7 @@ class ServiceWatch:
         self._since: dict[str, float] = {}  # by service: the monotonic time at which it lost something
         self._certificates = CertificateWatch(runtime)
         self._unreached = Unreached()
+        self._looked_up: Table | None = None  # the table whose health checks have told which servers they watch
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -49,9 +50,12 @@ class ServiceWatch:
     def look_at_counters(self) -> None:
         """Find out which servers cannot be reached, and what is being lost."""
         runtime, region = self._runtime, self._runtime.region
-        if self._unreached.look(region):
-            runtime.unreached = _unwatched(runtime, self._unreached.since)
-            self._seen = (-1, self._seen[1])
+        # Another configuration may have health checks where there were none, or none where there were.
+        if self._unreached.look(region) or (self._unreached.since and runtime.table is not self._looked_up):
+            before, runtime.unreached = runtime.unreached, _unwatched(runtime, self._unreached.since)
+            self._looked_up = runtime.table
+            if runtime.unreached != before:
+                self._seen = (-1, self._seen[1])
         runtime.losses.look(
             {
                 "lines of the access log": region.log_lines_lost,

@@ -37,6 +37,8 @@ def list_certificates(files: tuple[Path, ...], as_json: bool, url: str) -> None:
     views = [view for file in files for view in _certificates_in(file)] if files else _certificates_of(url)
     if as_json:
         click.echo(json.dumps(views, indent=2))
+    elif not views:
+        click.echo("no certificates")
     for view in views if not as_json else ():
         names = ", ".join(view["sans"]) or view["commonName"] or "no name"
         click.echo(f"{_left(view)}  {view['keyType']} {view['keySize']}  {names}  {view['name'][:16]}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -47,9 +48,19 @@ def routes(words: tuple[str, ...], layer: str | None, disabled: bool, with_own: 
             and all(word.lower() in _text(router) for word in words)
         ]
         lost = any(router["status"] == "disabled" for router in kept)
-        return Look(kept, [Routes(kept)], EXIT_DOWN if lost else EXIT_WELL)
+        shown = Routes(kept) if kept else _none(words, layer, disabled)
+        return Look(kept, [shown], EXIT_DOWN if lost else EXIT_WELL)
 
     view.show(look)
+
+
+def _none(words: Sequence[str], layer: str | None, disabled: bool) -> str:
+    """What is said if no router is shown."""
+    of = f"{layer.upper()} router" if layer else "router"
+    having = f" has {' and '.join(map(repr, words))}" if words else ""
+    return f"no {of}{having}{' and' if having and disabled else ''}{' is disabled' if disabled else ''}".strip() + (
+        "" if having or disabled else ": nothing is routed"
+    )
 
 
 def _text(router: dict[str, Any]) -> str:

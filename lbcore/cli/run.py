@@ -59,7 +59,7 @@ def run(
             static, warnings, dynamic = quick(servers, address or ":8000", context.args)
             origin = f"of the command: {', '.join(servers)}"
         else:
-            static, warnings, origin = find_static(config, context.args)
+            static, warnings, origin = find_static(config, context.args, "servers: lbcore run --to :8101")
         for line in [*lines(warnings), *lint_static(static)]:
             click.echo(f"warning: {line}", err=True)
         choose_library(static)

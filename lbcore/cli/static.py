@@ -24,8 +24,13 @@ CONFIG = click.option(
 )
 
 
-def find_static(config: str | None, flags: Sequence[str]) -> tuple[StaticConfig, list[Problem], str]:
-    """The static configuration, warnings about it, and where it comes from. Raises ConfigError and UsageError."""
+def find_static(
+    config: str | None, flags: Sequence[str], instead: str = ""
+) -> tuple[StaticConfig, list[Problem], str]:
+    """The static configuration, warnings about it, and where it comes from. Raises ConfigError and UsageError.
+
+    instead  what the command takes in place of one.
+    """
     from lbcore.config.load import load_static_with_warnings
     from lbcore.config.sources import from_environment, from_flags, is_in_environment
     from lbcore.errors import ConfigError, Problem
@@ -40,7 +45,8 @@ def find_static(config: str | None, flags: Sequence[str]) -> tuple[StaticConfig,
         return *load_static_with_warnings(path), str(path)
     if is_in_environment(os.environ):
         return *from_environment(os.environ), "environment"
-    hint = "give --config FILE, flags, LBCORE_... variables, or servers: lbcore run --to :8101"
+    ways = ["--config FILE", "flags", "LBCORE_... variables", *filter(None, [instead])]
+    hint = f"give {', '.join(ways[:-1])}{',' if instead else ''} or {ways[-1]}"
     raise ConfigError([Problem("", "no static configuration", hint)])
 
 

@@ -100,6 +100,7 @@ def load_objects(path: str | os.PathLike[str]) -> Loaded:
 def load_texts(texts: Mapping[Path, str]) -> tuple[DynamicConfig, list[Problem]]:
     """`load_dynamic` of files whose texts were read already, in name order. No I/O.
 
+    What is wrong with certificates, options and stores stands before the warnings: no object has it that is built.
     Where things are written is found out when it is asked for.
     """
     return TextLoader().load(texts)
@@ -117,7 +118,8 @@ class TextLoader:
         self._known = {file: known for file, known in self._known.items() if texts.get(file) == known[0]}
         loaded = _load_files({file: partial(self._decoded, file, text) for file, text in texts.items()})
         lines = Lines({str(file): partial(_line_in, file, text) for file, text in texts.items()})
-        return loaded.config.with_lines(lines), loaded.warnings
+        of_tls = [problem for problem in loaded.broken if problem.object.startswith("tls.")]
+        return loaded.config.with_lines(lines), [*of_tls, *loaded.warnings]
 
     def _decoded(self, file: Path, text: str) -> Decoded[DynamicConfig]:
         known = self._known.get(file)

@@ -75,7 +75,8 @@ def check_file(path: Path, for_traefik: bool = False) -> Report:
             report.runs.append(f"{path}: what provider {', '.join(others)} says is shown by {shown}")
         elif file is None:
             report.warnings += find_problems(DynamicConfig(), static)[1]
-            report.warnings.append(f"{path}: no provider: there is nothing to route to")
+            text = "no provider is configured: there is nothing to route to but lbcore's own services"
+            report.warnings.append(f"{path}: {text}")
         else:
             source = Path(file.filename or file.directory)
             try:

@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from pathlib import Path
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.load import TextLoader, read_text
 from lbcore.config.report import lines
-from lbcore.errors import ConfigError, Problem
+from lbcore.errors import ConfigError, PartProblem, Problem
 from lbcore.provider.base import Publish, Update
 from lbcore.provider.blocking import BlockingCalls
 from lbcore.provider.watch import changes, config_files, is_being_written
@@ -28,7 +28,7 @@ WATCH_AGAIN_S = 2.0  # between a failure of watching and the next attempt
 WRITER_S = 2.0  # longest wait for a process that writes the file
 
 Signatures = dict[Path, tuple[int, ...]]
-Load = Callable[[Mapping[Path, str]], tuple[DynamicConfig, Iterable[Problem | str]]]
+Load = Callable[[Mapping[Path, str]], tuple[DynamicConfig, Sequence[Problem]]]
 
 _log = logging.getLogger("lbcore.provider.file")
 
@@ -161,9 +161,13 @@ class FileProvider:
             if problem.severity == "warning":
                 _log.warning("configuration: %s", problem)
             else:
-                _log.error("configuration: %s", problem)
-                self._problems += (str(problem),)
+                self._note_part(str(problem))
         return config
+
+    def _note_part(self, problem: str) -> None:
+        """Log what is wrong with a part that does not hinder the others."""
+        _log.error("configuration: %s", problem)
+        self._problems += (PartProblem(problem),)
 
     async def _due(self) -> None:
         """Wait until something may have changed, and the throttle has passed."""
@@ -196,7 +200,7 @@ class FileProvider:
             for file, text in texts.items():
                 _show_template(file, text)
         try:
-            config, warnings = await asyncio.to_thread(self._load, texts)
+            config, notes = await asyncio.to_thread(self._load, texts)
             config = await self._settled_tls(config)
         except (ConfigError, OSError) as error:
             problems = lines(error.problems) if isinstance(error, ConfigError) else [str(error)]
@@ -215,7 +219,9 @@ class FileProvider:
             _log.debug("%s cannot be loaded", self.path, exc_info=error)
             self._problems = (f"{self.path} cannot be loaded: {reason}",)
             return None
-        for warning in warnings:
+        for problem in lines(note for note in notes if note.severity != "warning"):
+            self._note_part(problem)
+        for warning in lines(note for note in notes if note.severity == "warning"):
             _log.warning("configuration: %s", warning)
         if self._current is not None and config.is_empty and not self._current.is_empty:
             _log.error("configuration %s is empty: the running configuration stays", self.path)

@@ -20,7 +20,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from lbcore.config.dynamic import DynamicConfig
-from lbcore.errors import ConfigError
+from lbcore.errors import ConfigError, PartProblem
 from lbcore.provider.base import Publish, Update
 from lbcore.tls.material import has_texts, settle
 
@@ -177,7 +177,7 @@ class StoreProvider:
         """Publish a reading if it is new. Returns the time after which the store has to be read again."""
         config: DynamicConfig | None = reading.config
         wait_s = reading.again_s
-        problems = reading.problems
+        problems: tuple[str, ...] = tuple(map(PartProblem, reading.problems))
         running = self._current
         if reading.config.is_empty and running is not None and not running.is_empty and not self._allow_empty:
             self._empty_reads += 1

@@ -100,7 +100,8 @@ def label(node: Node) -> Text:
         if node["effectiveWeight"] != node["weight"]:
             text.append(f" (configured {node['weight']})", "yellow")
     if "overriddenWeight" in node:
-        text.append(f" (overridden: {node['overriddenWeight']})", "yellow")
+        weight = node["overriddenWeight"]
+        text.append(f" (overridden: {weight})" if weight else " (drained)", "yellow")
     if "slowStartPercent" in node:
         text.append(f" (slow start: {node['slowStartPercent']} %)", "yellow")
     if "maxConnections" in node:

@@ -307,6 +307,8 @@ class _Settler:
             self.say(path, store, "has no effect: there is the default store only", "warning")
         if store.default_certificate is None:
             return store
+        if store.faults and not (store.default_certificate.cert_file and store.default_certificate.key_file):
+            return store.model_copy(update={"default_certificate": None})  # reported when the configuration was read
         found = self.certificate(f"{path}.defaultCertificate", store.default_certificate, store)
         return store.model_copy(update={"default_certificate": found})
 

@@ -498,3 +498,35 @@ http:
         f'router a@file is disabled: {file}:5: middleware "gone@file" does not exist; '
         f"{file}:9: rateLimit.average: 'x' is not a whole number"
     )
+
+
+def test_what_is_wrong_below_tls_is_told_once_by_check_log_and_state(tmp_path: Path) -> None:
+    text = """\
+http:
+  routers: {a: {rule: Path(`/`), service: s, tls: {}}}
+  services: {s: {loadBalancer: {servers: [{url: "http://127.0.0.1:9"}]}}}
+tls:
+  certificates:
+    - certFile: {a: b}
+      keyFile: x
+  options:
+    default: {sniStrict: {a: 1}}
+    other: {minVersion: foo}
+  stores:
+    default: {defaultCertificate: {certFile: [x]}}
+"""
+    (tmp_path / "dynamic").mkdir()
+    (tmp_path / "dynamic" / "dynamic.yml").write_text(text)
+    points = {"web": {"address": "127.0.0.1:0"}, "traefik": {"address": "127.0.0.1:0"}}
+    with running(tmp_path, None, static={"entryPoints": points, "api": {"insecure": True}}) as lb:
+        lb.runs(1)
+        port = lb.logged(r"entry point traefik listens on \S+:(\d+)")[1]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/state", timeout=20) as answer:
+            problems = [each["text"] for each in json.load(answer)["problems"] if each["object"] == "configuration"]
+        logged = [line.partition(" ERR configuration: ")[2] for line in lb.log.splitlines() if " ERR conf" in line]
+    checked = sorted(check_file(lb.dynamic_file).problems)
+    assert [problem.removeprefix(f"{lb.dynamic_file}:").partition(" ")[0] for problem in checked] == [
+        "10:", "12:", "6:", "9:"
+    ]  # fmt: skip
+    assert sorted(logged) == checked
+    assert sorted(problems) == [f"a part of the configuration is not in force: {problem}" for problem in checked]

@@ -205,8 +205,8 @@ def test_status_of_lost_traffic_is_2_and_not_cut_into_lines(tmp_path: Path, back
         code, text = command("status", "--api", api_of(lb), COLUMNS="60")
         assert code == 2
         reason = 'the service "shopp@file" does not exist'
-        place = rf"  {re.escape(str(lb.dynamic_file))}:\d+\n"
-        assert re.search(rf"LOST router typo@file is disabled: {reason}\n{place}  Host\(`typo\.test`\)\n", text), text
+        place = rf"{re.escape(str(lb.dynamic_file))}:\d+"
+        assert re.search(rf"LOST router typo@file is disabled: {place}: {reason}\n  Host\(`typo\.test`\)\n", text), text
         assert f"http://127.0.0.1:1/{'long' * 60} weight 1" in text
         code, text = command("top", "--api", api_of(lb), "--count", "1", "--interval", "0.1", COLUMNS="60")
         assert code == 0
@@ -234,7 +234,9 @@ def test_status_reports_configuration_that_is_not_in_force(tmp_path: Path, backe
         dynamic["http"]["routers"]["qa"]["rule"] = "Hst(`x`)"
         lb.write(dynamic)
         eventually(says("DEGRADED router qa@file runs in the version before: "), "it is kept")
-        assert re.search(rf"\n  {re.escape(str(lb.dynamic_file))}:\d+\n", command("status", "--api", api)[1])
+        place = rf"{re.escape(str(lb.dynamic_file))}:\d+"
+        text = command("status", "--api", api)[1]
+        assert re.search(rf"runs in the version before: {place}: error while parsing rule", text)
         lb.write(canary(backends))
         eventually(lambda: command("status", "--api", api)[0] == 0, "all is well")
         lb.logged(r"INF router qa@file runs as it is written again\n")

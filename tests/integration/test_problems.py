@@ -68,6 +68,26 @@ def test_a_server_that_no_check_watches_and_that_cannot_be_reached_is_lost_traff
             backend.close()
 
 
+def test_a_health_check_that_a_reload_adds_watches_a_server_that_cannot_be_reached(tmp_path: Path) -> None:
+    dynamic = dynamic_for()
+    balancer = dynamic["http"]["services"]["backends"]["loadBalancer"]
+    balancer["servers"] = [{"url": f"http://127.0.0.1:{free_port()}"}]
+    points = {name: {"address": "127.0.0.1:0"} for name in ("web", "traefik")}
+    with running(tmp_path, dynamic, static={**STATIC, "entryPoints": points}) as lb:
+        lb.runs(1)
+        assert lb.get()[0] == 502
+        eventually(says(lb, 2, "cannot be reached, and no health check watches"), "no check watches it")
+        balancer["healthCheck"] = {"path": "/", "interval": "1h"}
+        lb.write(dynamic)
+        lb.runs(2)
+        down = "no server may be picked, 1 of 1 are down"
+        eventually(lambda: down in (text := command("status", "--api", api_of(lb))[1]) and "reached" not in text, down)
+        del balancer["healthCheck"]
+        lb.write(dynamic)
+        lb.runs(3)
+        eventually(says(lb, 2, "cannot be reached, and no health check watches"), "no check watches it again")
+
+
 def test_requests_that_reach_a_server_beside_those_that_are_away_are_not_lost(tmp_path: Path) -> None:
     """What `lbcore status` calls lost is what clients get 502 for."""
     gone = [{"url": f"http://127.0.0.1:{free_port()}"} for _ in range(5)]

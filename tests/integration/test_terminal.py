@@ -147,6 +147,9 @@ def test_routes_of_all_layers_by_words(site: Site) -> None:
     assert [each["name"] for each in site.json("routes", "--layer", "udp")] == ["dns@file"]
     assert "api@internal" in {each["name"] for each in site.json("routes", "--all")}
     assert site.json("routes", "--disabled") == []
+    assert site.ask("routes", "--disabled") == (0, "no router is disabled\n")
+    assert site.ask("routes", "gone", "--layer", "tcp") == (0, "no TCP router has 'gone'\n")
+    assert site.ask("cert", "list") == (0, "no certificates\n")
 
 
 def test_top_has_rates_errors_latency_and_shares_of_all_layers(site: Site) -> None:

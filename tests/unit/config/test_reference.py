@@ -40,6 +40,17 @@ def test_the_pages_have_type_and_default(reference: ModuleType) -> None:
     assert "| `entryPoints` | map of [sections](#entrypoints-name) |" in text
 
 
+def test_keys_without_an_option_behind_them_have_rows(reference: ModuleType) -> None:
+    static, dynamic = reference.page("static"), reference.page("dynamic")
+    assert "| `maxSize` | – | – | Has no effect, with a warning: let logrotate rotate the file" in static
+    assert "| `hostResolver` | – | – | Not supported: name all hosts in the rule. |" in static
+    assert "| `globalAttributes` | – | – | The old name of `resourceAttributes`. |" in static
+    for kind, text in (("static", static), ("dynamic", dynamic)):
+        for section in reference.sections(kind):
+            for key in (*section.model.missing, *section.model.ignored, *section.model.renamed):
+                assert f"| `{key}` |" in text, f"{section.path}.{key}"
+
+
 def test_keys_below_sections_of_the_static_configuration_are_all_there(reference: ModuleType) -> None:
     shown = {key.name for section in reference.sections("static") for key in section.keys}
     assert {str(path[-1]) for path in KEYS if isinstance(path[-1], str)} <= shown | {"one", "web"}

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from lbcore.config.dynamic import DynamicConfig
+from lbcore.errors import Problem
 from lbcore.provider import file as file_module
 from lbcore.provider.base import Update
 from lbcore.provider.blocking import BlockedError, BlockingCalls
@@ -220,12 +221,12 @@ def test_file_refused_is_reported_with_every_problem_once(tmp_path: Path, caplog
 def test_file_loader_that_breaks_does_not_end_the_provider(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     calls = 0
 
-    def load(texts: Mapping[Path, str]) -> tuple[DynamicConfig, list[str]]:
+    def load(texts: Mapping[Path, str]) -> tuple[DynamicConfig, list[Problem]]:
         nonlocal calls
         calls += 1
         if calls == 2:
             raise ZeroDivisionError
-        return DynamicConfig(), ["mind the gap"]
+        return DynamicConfig(), [Problem("", "mind the gap", severity="warning")]
 
     async def test() -> None:
         path = tmp_path / "dynamic.yml"
