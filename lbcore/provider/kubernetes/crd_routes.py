@@ -38,9 +38,14 @@ def _is_meant(context: CrdContext, source: Source, spec: Part) -> bool:
 
 
 class _Routes:
-    """The routes of one object. `middleware`: the kind of middlewares that stand in front of them."""
+    """The routes of one object.
+
+    middleware  the kind of middlewares that stand in front of them.
+    by_match    whether the match of a route is its name: of two with one match the last one counts, as in Traefik.
+    """
 
     middleware = MIDDLEWARE
+    by_match = True
 
     def __init__(self, context: CrdContext, source: Source, spec: Part) -> None:
         self.context = context
@@ -56,7 +61,12 @@ class _Routes:
         if not isinstance(routes, list):
             self.source.fault("spec.routes: needs a list")
             routes = []
+        last = {str(mapping(value).get("match")): index for index, value in enumerate(routes)} if self.by_match else {}
         for index, value in enumerate(routes):
+            if index < (counts := last.get(str(mapping(value).get("match")), index)):
+                text = f"spec.routes[{index}]: spec.routes[{counts}] has the same match, and counts"
+                self.context.draft.complain(f"{self.source.text}: {text}")
+                continue
             faults, complain = self.source.collect()
             self.route(Part(value, f"spec.routes[{index}]", complain), index, faults)
         if not routes:
@@ -146,8 +156,9 @@ class _Http(_Routes):
         self.parents = self.parent_names()
 
     def parent_names(self) -> list[str]:
-        """The routers of the objects that this one is below."""
+        """The routers of the objects that this one is below. None if one is missing, so that no other suffers."""
         found: list[str] = []
+        faults_before = len(self.source.faults)
         for part in self.spec.parts("parentRefs"):
             namespace, name = part.text("namespace") or self.source.namespace, part.text("name")
             part.end()
@@ -162,7 +173,7 @@ class _Http(_Routes):
                 continue
             for route in mappings(mapping(parent.get("spec")).get("routes")):
                 found.append(self.context.references.router(namespace, name, str(route.get("match") or "")))
-        return found
+        return found if len(self.source.faults) == faults_before else []
 
     def route(self, part: Part, index: int, faults: list[str]) -> None:
         match, kind = self.match(part), part.text("kind")
@@ -326,6 +337,7 @@ class _Tcp(_Streams):
 
 
 class _Udp(_Streams):
+    by_match = False
     layer, protocol = "udp", "UDP"
 
     def common(self) -> None:

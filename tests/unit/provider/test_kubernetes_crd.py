@@ -619,3 +619,24 @@ def test_what_has_not_changed_is_not_decoded_again() -> None:
     assert len(second.http.routers) == 3
     assert all(second.http.routers[name] is router for name, router in first.http.routers.items())
     assert len(reading_of(snapshot_of(*things[:-2]), KubernetesCrd(), memory).config.http.routers) == 1
+
+
+@pytest.mark.parametrize(("kind", "layer", "match"), [("IngressRoute", "http", "Path(`/`)"), ("IngressRouteTCP", "tcp", "HostSNI(`*`)")])
+def test_of_two_routes_with_one_match_the_last_one_counts(kind: str, layer: str, match: str) -> None:
+    routes = [{"match": match, "priority": number, "services": [{"name": "web", "port": 80}]} for number in (5, 6)]
+    found = read(service("web"), slice_of("web", ["127.0.0.2"], 80), custom(kind, "r", {"routes": routes}))
+    (router,) = getattr(found.config, layer).routers.values()
+    assert router.priority == 6
+    assert not router.faults
+    assert f"{kind} default/r: spec.routes[0]: spec.routes[1] has the same match, and counts" in found.problems
+
+
+def test_a_route_whose_parent_is_missing_leaves_the_other_parent_alone() -> None:
+    services = [{"name": "web", "port": 80}]
+    parent = custom("IngressRoute", "parent", {"routes": [{"match": "Path(`/`)", "services": services}]})
+    child = custom("IngressRoute", "child", {"routes": [{"match": "Method(`GET`)", "services": services}]})
+    child["spec"]["parentRefs"] = [{"name": "parent"}, {"name": "gone"}]
+    routers = read(service("web"), parent, child).config.http.routers
+    of_child = routers[f"default-child-{digest('Method(`GET`)')}"]
+    assert not of_child.parent_refs
+    assert "spec.parentRefs[1]: IngressRoute default/gone does not exist" in of_child.faults[0]
