@@ -5,7 +5,7 @@ build (`lbcore/http/sanitizer.pxd`), and Python takes its objects from the C hea
 seen.
 
 --short    build all but the selection library with the sanitizers, from the C code of the usual build, without
-           Cython's checks of list indexes and of None, and run the tests named in SHORT
+           optimisation and Cython's checks of list indexes and of None, and run the tests named in SHORT
 arguments  pytest's: files to run, options
 """
 
@@ -94,8 +94,9 @@ def main() -> int:
     synchronise()
     build = [sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"]
     packages = sorted(path.relative_to(COPY).as_posix() for path in (COPY / "lbcore").iterdir() if path.is_dir())
+    kind = "short" if SHORT_RUN else "1"
     only = ",".join(name for name in packages if name != PLAIN) if SHORT_RUN else ""
-    subprocess.run(build, cwd=COPY, env={**os.environ, "LBCORE_SANITIZE": "1", "LBCORE_ONLY": only}, check=True)
+    subprocess.run(build, cwd=COPY, env={**os.environ, "LBCORE_SANITIZE": kind, "LBCORE_ONLY": only}, check=True)
     python = write_python()
     environ = {**os.environ, **OPTIONS, "LBCORE_TEST_PYTHON": str(python)}
     side_by_side = ["--numprocesses", str(os.cpu_count() or 1), "--dist", "loadfile", "-p", "no:benchmark"]
