@@ -8,7 +8,7 @@ from lbcore.api.runtime import Runtime
 from lbcore.config.difference import qualify
 from lbcore.config.dynamic import Router
 from lbcore.config.resolved import entry_points_of, rule_of, tcp_entry_points_of, tcp_rule_of, tls_of
-from lbcore.config.rule import hosts_in
+from lbcore.config.rule import hosts_in, is_catch_all
 from lbcore.config.tcp import TcpRouter
 from lbcore.http.networks import Networks
 from lbcore.http.request import Request
@@ -16,7 +16,6 @@ from lbcore.routing.compile_tcp import priority_of
 from lbcore.routing.explanation import unmet
 from lbcore.routing.service import Service
 
-CATCH_ALL = "HostSNI(`*`)"
 Levels = Callable[[Service], Iterator[str]]
 
 
@@ -92,7 +91,7 @@ def _https_before(runtime: Runtime, point: str, name: str, taker: TcpRouter | No
         hosts = hosts_in(rule_of(router, runtime.static))
         if name in hosts or f"*.{name.partition('.')[2]}" in hosts:
             return each
-        if not hosts and taker is not None and taker.rule.strip() == CATCH_ALL:
+        if not hosts and taker is not None and is_catch_all(taker.rule):
             return each
     return ""
 

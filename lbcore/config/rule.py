@@ -59,6 +59,21 @@ def matchers_in(rule: Rule) -> list[Matcher]:
     return found
 
 
+def asserted_in(rule: Rule) -> list[Matcher]:
+    """The matchers of a rule that are not negated, in order: `Host(`a`)` of `Host(`a`) && !Host(`b`)`."""
+    found: list[Matcher] = []
+    below = [(rule, True)]
+    while below:
+        part, asserted = below.pop()
+        if isinstance(part, Not):
+            below.append((part.rule, not asserted))
+        elif not isinstance(part, Matcher):
+            below += ((part.right, asserted), (part.left, asserted))
+        elif asserted:
+            found.append(part)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Not:
     rule: Rule
@@ -116,8 +131,8 @@ def host_of(value: str) -> str:
 
 
 def hosts_in(rule: Rule, matcher: str = "Host") -> list[str]:
-    """The hosts that the `Host` (or `HostSNI`) matchers of a rule name, in order; `*` is none."""
-    found = [host_of(argument) for part in matchers_in(rule) if part.name == matcher for argument in part.args]
+    """The hosts that the `Host` (or `HostSNI`) matchers of a rule name, in order; `*` is none, nor is a negated one."""
+    found = [host_of(argument) for part in asserted_in(rule) if part.name == matcher for argument in part.args]
     return [host for host in dict.fromkeys(found) if host != "*"]
 
 
@@ -260,7 +275,26 @@ _remembered = lru_cache(maxsize=REMEMBERED)(_parsed)
 
 def parse_tcp_rule(text: str) -> Rule:
     """Parse a rule of layer 4. Raises RuleError with the problem and its position."""
+    return _remembered_tcp(text) if len(text) <= REMEMBERED_LENGTH else _parsed_tcp(text)
+
+
+def _parsed_tcp(text: str) -> Rule:
     return Parser(text, Language3(text, _TCP_MATCHERS)).whole()
+
+
+_remembered_tcp = lru_cache(maxsize=REMEMBERED)(_parsed_tcp)
+
+
+def is_catch_all(text: str) -> bool:
+    """Whether a rule of layer 4 is ``HostSNI(`*`)`` alone, in whatever spelling."""
+    if "*" not in text:
+        return False
+    try:
+        rule = parse_tcp_rule(text)
+    except RuleError:
+        return False
+    found = matchers_in(rule)
+    return len(found) == 1 and found == asserted_in(rule) and (found[0].name, found[0].args) == ("HostSNI", ("*",))
 
 
 class Language(Protocol):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
+from datetime import timedelta
 from operator import itemgetter
 
 from lbcore.config import tcp as model
 from lbcore.config.difference import qualify
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.resolved import options_name, tcp_entry_points_of, tcp_rule_of
-from lbcore.config.rule import RuleError, matchers_in
+from lbcore.config.rule import RuleError, is_catch_all, matchers_in
 from lbcore.config.static import StaticConfig
 from lbcore.config.tcp.servers_transports import TcpDialing
 from lbcore.config.tls import ServerTls
@@ -32,7 +33,7 @@ from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
 
 GO_KEEP_ALIVE_S = 15  # default of connections to servers
-CATCH_ALL = "HostSNI(`*`)"
+FOR_EVER = -1  # as a `terminationDelay` in ms: a side that has not ended may go on
 
 
 def tcp_identity(name: str) -> str:
@@ -47,7 +48,7 @@ def tcp_router_identity(name: str) -> str:
 
 def priority_of(router: model.TcpRouter) -> int:
     """The configured priority, else the length of the rule in bytes; the rule that matches everything comes last."""
-    return router.priority or (-1 if router.rule == CATCH_ALL else len(router.rule.encode()))
+    return router.priority or (-1 if is_catch_all(router.rule) else len(router.rule.encode()))
 
 
 class TcpCompiler(Layer4Compiler):
@@ -149,7 +150,7 @@ class TcpCompiler(Layer4Compiler):
     def closed(self, name: str, router: model.TcpRouter, tls: TlsCompiler) -> TcpRoute:
         """What stands in the place of a router whose TLS options cannot be used: it refuses all handshakes."""
         assert router.tls is not None
-        acceptor, takes_all = tls.acceptor_of_layer_4(options_name(router.tls, name)), router.rule.strip() == CATCH_ALL
+        acceptor, takes_all = tls.acceptor_of_layer_4(options_name(router.tls, name)), is_catch_all(router.rule)
         rule = Program(tcp_rule_of(router, self.static))
         route = TcpRoute(name, rule, [], NO_SERVICE, encrypted=True, acceptor=acceptor, takes_all=takes_all)
         self.ends_tls.append(route)
@@ -163,7 +164,7 @@ class TcpCompiler(Layer4Compiler):
         acceptor = None
         if router.tls is not None and not router.tls.passthrough:
             acceptor = tls.acceptor_of_layer_4(options_name(router.tls, name))
-        takes_all = router.rule.strip() == CATCH_ALL
+        takes_all = is_catch_all(router.rule)
         route = TcpRoute(name, rule, allowed, service, limits, router.tls is not None, acceptor, takes_all)
         if acceptor is not None:
             self.ends_tls.append(route)
@@ -202,16 +203,17 @@ class TcpCompiler(Layer4Compiler):
         if transport is not None:
             tls = transport.tls.server_tls(self.own_identity) if transport.tls is not None else ServerTls()
         balancer = self.balancer(name, config, config.sticky, {s.address: tls for s in config.servers if s.tls})
-        delay_ms, version = -1, config.proxy_protocol.version if config.proxy_protocol else ""
         dialing: TcpDialing = default if transport is None else transport
         dial_ms = int(dialing.dial_timeout.total_seconds() * 1000)
         keep_alive_s = math.ceil(dialing.dial_keep_alive.total_seconds()) or GO_KEEP_ALIVE_S
-        if config.servers_transport:
-            delay_ms = int(dialing.termination_delay.total_seconds() * 1000)
-        if transport is not None:
-            version = version or (transport.proxy_protocol.version if transport.proxy_protocol else "")
-        if config.termination_delay is not None:
+        delay_ms, proxy_protocol = FOR_EVER, config.proxy_protocol
+        if config.servers_transport:  # then the service's own settings do not count, as in Traefik
+            proxy_protocol = None if transport is None else transport.proxy_protocol
+            if dialing.termination_delay >= timedelta(0):
+                delay_ms = int(dialing.termination_delay.total_seconds() * 1000)
+        elif config.termination_delay is not None:
             delay_ms = config.termination_delay
+        version = int(proxy_protocol.version) if proxy_protocol is not None else 0
         balancer.configure(UpstreamPolicy(dial_timeout_ms=dial_ms))
-        balancer.configure_tcp(TcpPolicy(delay_ms, int(version or 0), keep_alive_s))
+        balancer.configure_tcp(TcpPolicy(delay_ms, version, keep_alive_s))
         return balancer

@@ -25,7 +25,7 @@ cdef enum:
 
 REFUSED = object()         # in place of the options of a host: there is no handshake
 CHALLENGE_PROTOCOL = b"acme-tls/1"     # of tls-alpn-01, RFC 8737
-HTTP_3 = b"h3"
+HTTP_1, HTTP_2, HTTP_3 = b"http/1.1", b"h2", b"h3"
 
 # Where an SSL keeps its Handshake. The first place, 0, is that of ngtcp2, if the SSL is for QUIC.
 cdef int OWN_DATA = CRYPTO_get_ex_new_index(0, 0, NULL, NULL, NULL, NULL)
@@ -239,9 +239,20 @@ cdef int on_status(void* ssl, void* data) noexcept:
     return NO_STAPLE
 
 
+cdef unsigned int position_of(bytes protocol, const unsigned char* offered, unsigned int length) noexcept:
+    """Where a protocol begins in the list that a client offers; 0: it is not in it."""
+    cdef unsigned int at = 0
+    while at + 1 <= length and at + 1 + offered[at] <= length:
+        if offered[at] == len(protocol) and memcmp(offered + at + 1, <const char*>protocol, offered[at]) == 0:
+            return at + 1
+        at += 1 + offered[at]
+    return 0
+
+
 cdef int on_protocols(void* ssl, const unsigned char** chosen, unsigned char* chosen_length, const unsigned char* offered,
                       unsigned int length, void* data) noexcept:
-    """Select our first protocol that the client offers. Without a common one, the handshake fails, as in Go."""
+    """Select our first protocol that the client offers. Without a common one, the handshake fails, as in Go; but a client of HTTP/1.1
+    at a server of HTTP/2 alone is served as if it had offered nothing."""
     cdef Handshake handshake = <Handshake>SSL_get_ex_data(ssl, OWN_DATA)
     cdef unsigned int at
     cdef bytes protocol
@@ -253,13 +264,13 @@ cdef int on_protocols(void* ssl, const unsigned char** chosen, unsigned char* ch
     elif handshake.acceptor.layer_4:
         protocols = handshake.options.protocols_of_layer_4
     for protocol in protocols:
-        at = 0
-        while at + 1 <= length and at + 1 + offered[at] <= length:
-            if offered[at] == len(protocol) and memcmp(offered + at + 1, <const char*>protocol, offered[at]) == 0:
-                chosen[0] = offered + at + 1
-                chosen_length[0] = offered[at]
-                return 0
-            at += 1 + offered[at]
+        at = position_of(protocol, offered, length)
+        if at > 0:
+            chosen[0] = offered + at
+            chosen_length[0] = offered[at - 1]
+            return 0
+    if HTTP_2 in protocols and position_of(HTTP_1, offered, length) > 0:
+        return 3               # SSL_TLSEXT_ERR_NOACK
     return 2                   # SSL_TLSEXT_ERR_ALERT_FATAL
 
 

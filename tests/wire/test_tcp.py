@@ -23,7 +23,7 @@ import pytest
 
 from tests.support.instance import eventually
 from tests.support.ports import free_port
-from tests.support.wire import FULL_S, TIMEOUT_S, Edge, Peer, Script, Server, deaf, edge
+from tests.support.wire import FULL_S, TIMEOUT_S, Edge, Peer, Script, Server, deaf, edge, serving
 
 
 def greet(name: bytes) -> Script:
@@ -112,7 +112,7 @@ def test_an_unreachable_server_is_skipped_and_without_any_the_connection_is_clos
 
 
 def test_routers_by_client_address_and_the_rest_is_http() -> None:
-    from tests.support.wire import config_for, serving
+    from tests.support.wire import config_for
 
     get = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
     with echoes("a") as (a,), serving() as web:
@@ -602,7 +602,7 @@ def test_the_static_transport_is_that_of_services_that_name_none() -> None:
 
 
 def test_the_termination_delay_of_the_static_transport_is_for_services_that_name_it() -> None:
-    # As in Traefik: without a transport by name there is no delay.
+    # Without a transport by name there is no limit.
     server = Server(lambda peer: peer.send(b"bye\n"))
     static = {"tcpServersTransport": {"terminationDelay": "200ms"}}
     with edge(tcp([address(server)], serversTransport="default@internal"), static=static) as lb:
@@ -620,6 +620,32 @@ def test_the_termination_delay_of_the_static_transport_is_for_services_that_name
         first.close()
         second.close()
     server.close()
+
+
+@pytest.mark.parametrize(("delay", "waits"), [("-1s", True), ("0s", False)])
+def test_a_transport_without_a_limit_for_the_other_side(delay: str, waits: bool) -> None:
+    """As in Traefik, a negative delay is none; and beside a transport, the service's own settings do not count."""
+    goes_on = threading.Event()
+
+    def late(peer: Peer) -> None:
+        assert peer.to_the_end() == b"hello", "no header of the PROXY protocol"
+        goes_on.wait(TIMEOUT_S)
+        with contextlib.suppress(OSError):
+            peer.send(b"late")
+
+    with serving(late) as server:
+        more = {"serversTransport": "named", "terminationDelay": 0 if waits else -1, "proxyProtocol": {"version": "1"}}
+        config = tcp([address(server)], **more)
+        config["tcp"]["serversTransports"] = {"named": {"terminationDelay": delay}}
+        with edge(config) as lb:
+            client = lb.client()
+            client.send(b"hello")
+            client.sock.shutdown(socket.SHUT_WR)
+            if waits:
+                lb.settle()
+                goes_on.set()
+            assert client.to_the_end() == (b"late" if waits else b"")
+            goes_on.set()
 
 
 def test_idle_connections_to_servers_are_probed_as_the_transport_says() -> None:

@@ -325,6 +325,16 @@ def test_protocols(made: dict[str, Files]) -> None:
             over_tls(lb, context=context)
 
 
+def test_a_client_of_http_1_where_http_2_alone_is_offered(made: dict[str, Files]) -> None:
+    """As in Go: it is served as if it had not heard of ALPN."""
+    with secure({"certificates": [made["a"].entry], "options": {"default": {"alpnProtocols": ["h2"]}}}) as lb:
+        context = trusting()
+        context.set_alpn_protocols(["http/1.1"])
+        peer = over_tls(lb, context=context)
+        assert tls_of(peer).selected_alpn_protocol() is None
+        assert status(peer) == "200"
+
+
 AUTH = {
     # clientAuthType: what becomes of a client without a certificate, with a strange one, with a known one
     "NoClientCert": (True, True, True),

@@ -7,7 +7,7 @@ from lbcore.config.model import Model, Object
 from lbcore.config.numbers import KeepAlive
 from lbcore.config.tcp.services import ProxyProtocol
 from lbcore.config.tls import NamedServers
-from lbcore.config.units import Duration
+from lbcore.config.units import Duration, SignedDuration
 
 
 class TcpServerTls(NamedServers):
@@ -17,11 +17,11 @@ class TcpServerTls(NamedServers):
 
 
 class TcpDialing(Model):
-    """How connections to servers of layer 4 are made and ended."""
+    """How connections to servers of layer 4 are made and ended. `terminationDelay` below 0: there is no limit."""
 
     dial_timeout: Duration = timedelta(seconds=30)
     dial_keep_alive: KeepAlive = timedelta(seconds=15)
-    termination_delay: Duration = timedelta(milliseconds=100)
+    termination_delay: SignedDuration = timedelta(milliseconds=100)
 
 
 class TcpServersTransport(Object, TcpDialing):

@@ -8,7 +8,7 @@ from lbcore.config.difference import qualify
 from lbcore.config.model import Object
 from lbcore.config.network import split_address
 from lbcore.config.resolved import options_name, tcp_rule_of
-from lbcore.config.rule import RuleError, matchers_in
+from lbcore.config.rule import RuleError, asserted_in
 from lbcore.config.spiffe import NOT_CONFIGURED
 from lbcore.config.static import StaticConfig
 from lbcore.config.tcp import TcpConfig, TcpRouter, TcpService
@@ -75,7 +75,7 @@ def _own_errors(router: TcpRouter, static: StaticConfig) -> list[str]:
     errors: list[str] = []
     try:
         rule = tcp_rule_of(router, static)
-        names = [matcher.args[0] for matcher in matchers_in(rule) if matcher.name == "HostSNI"]
+        names = [matcher.args[0] for matcher in asserted_in(rule) if matcher.name == "HostSNI"]
         if router.tls is None and names and names[0] != "*":
             text = f'invalid rule: "{router.rule}" , has HostSNI matcher, but no TLS on router'
             errors.append(Fault(text, "rule"))

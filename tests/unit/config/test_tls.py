@@ -133,4 +133,5 @@ def test_stores_other_than_the_default_have_no_effect(tmp_path: Path) -> None:
 
 def test_hosts_in_a_rule() -> None:
     rule = parse_rule("Host(`A.test.`) && (Path(`/`) || !Host(`b.test`)) || Host(`*.c.test`) || HostRegexp(`x`)")
-    assert hosts_in(rule) == ["a.test", "b.test", "*.c.test"]
+    assert hosts_in(rule) == ["a.test", "*.c.test"]
+    assert hosts_in(parse_rule("!(Host(`a.test`) && !(Host(`b.test`) || Path(`/`)))")) == ["b.test"]
