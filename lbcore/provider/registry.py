@@ -114,7 +114,7 @@ def stores_of(static: StaticConfig, name: str) -> list[Store]:
         case "kubernetes":
             from lbcore.provider.kubernetes.ingress import ingress_store
 
-            return [ingress_store(settings)]
+            return [ingress_store(settings, static.core.default_rule_syntax)]
         case "kubernetesgateway":
             from lbcore.provider.kubernetes.gateway import gateway_store
 

@@ -71,7 +71,9 @@ class Services:
         return content
 
     def _failover(self, part: Part, source: Source) -> Content:
-        content: Content = {"errors": part.raw("errors") or {}}
+        content: Content = {}
+        if errors := part.raw("errors"):
+            content["errors"] = errors
         for key in ("service", "fallback"):
             if (child := part.part(key)) is None:
                 source.fault(f"{part.at(key)}: is missing")

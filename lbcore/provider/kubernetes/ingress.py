@@ -26,6 +26,7 @@ CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 USUAL_CLASS = "traefik"
 DEFAULT_ROUTER, DEFAULT_BACKEND = "default-router", "default-backend"
 LOWEST = -(1 << 31)  # priority of the default backend
+ANY_LABEL = "{subdomain:[a-zA-Z0-9-]+}"  # in a rule of version 2
 MATCHERS = ("Path", "PathPrefix", "PathRegexp")
 CLASSES = Kind("IngressClass", "ingressclasses", "networking.k8s.io", scoped=False)
 
@@ -47,19 +48,19 @@ def kinds_of(settings: KubernetesIngress) -> list[Kind]:
     ]
 
 
-def ingress_store(settings: KubernetesIngress) -> KubernetesStore:
-    """A cluster. Raises ConfigError for settings that cannot be used."""
+def ingress_store(settings: KubernetesIngress, syntax: str = "") -> KubernetesStore:
+    """A cluster. `syntax`: the language of rules that do not say theirs. Raises ConfigError for unusable settings."""
     lease = ""
     if settings.ingress_endpoint is not None:
         lease = settings.lease or normalize(f"lbcore-{PROVIDER}-{settings.ingress_class}").lower()
 
     def make(snapshot: Snapshot, memory: Memory) -> Outcome:
-        return outcome_of(snapshot, settings, memory)
+        return outcome_of(snapshot, settings, memory, syntax)
 
     return KubernetesStore(PROVIDER, SECTION, settings, kinds_of(settings), make, lease)
 
 
-def outcome_of(snapshot: Snapshot, settings: KubernetesIngress, memory: Memory) -> Outcome:
+def outcome_of(snapshot: Snapshot, settings: KubernetesIngress, memory: Memory, syntax: str = "") -> Outcome:
     """What the objects of a snapshot mean."""
     draft = Draft(memory)
     sees_nodes = not settings.disable_cluster_scope_resources
@@ -69,7 +70,7 @@ def outcome_of(snapshot: Snapshot, settings: KubernetesIngress, memory: Memory) 
 
     def read(context: Context, source: Source) -> None:
         if _is_meant(source, settings, context.snapshot):
-            _Reader(context, settings, source).read()
+            _Reader(context, settings, source, syntax).read()
 
     steps = [step("Ingress", read)]
     if (endpoint := settings.ingress_endpoint) is not None:
@@ -99,12 +100,14 @@ def _is_meant(source: Source, settings: KubernetesIngress, seen: Seen) -> bool:
 class _Reader:
     """One Ingress."""
 
-    def __init__(self, context: Context, settings: KubernetesIngress, source: Source) -> None:
+    def __init__(self, context: Context, settings: KubernetesIngress, source: Source, syntax: str) -> None:
         self.context = context
         self.settings = settings
         self.source = source
         self.annotations, problems = annotations_of(source.thing, source.text)
         self.source.faults += problems
+        said = str(self.annotations.router.get("ruleSyntax") or "")
+        self.is_of_version_2 = (said if said not in ("", "default") else syntax) == "v2"
         self.paths: list[tuple[str, Content, Part, list[str]]] = []
 
     def read(self) -> None:
@@ -122,13 +125,18 @@ class _Reader:
         elif default is not None:
             self.default(default)
         names = [name for name, _, _, _ in self.paths]
-        for name, content, part, faults in self.paths:
+        last = {content["rule"]: index for index, (_, content, _, _) in enumerate(self.paths)}
+        for index, (name, content, part, faults) in enumerate(self.paths):
+            if content["rule"] and index < last[content["rule"]]:
+                if content != self.paths[last[content["rule"]]][1]:
+                    text = "another path of this Ingress has the same rule, and counts, as in Traefik"
+                    draft.complain(f"{self.source.text}: {part.path}: {text}")
+                continue
             # Paths that differ in what is no letter are one name: their rules tell them apart.
             key = f"{name}-{digest(content['rule'])}" if names.count(name) > 1 else name
             faults = [*self.source.faults, *faults]
             key = draft.claim("http", "routers", key, (self.source.kind, self.source.namespace, self.source.name, key))
-            if not (names.count(name) > 1 and draft.content("http", "routers", key) == content):
-                draft.put("http", "routers", key, content, self.source.text, part.path, faults)
+            draft.put("http", "routers", key, content, self.source.text, part.path, faults)
 
     def foreign(self, names: list[str]) -> list[str]:
         """Names of other providers that the namespace may not use, and why."""
@@ -178,7 +186,11 @@ class _Reader:
             matcher = "Path"
         elif kind != "Prefix":
             raise Refused(f"pathType {kind!r}: has to be Exact, Prefix or ImplementationSpecific")
-        rules = [f"Host({_quoted(host)})"] if host else []
+        rules = []
+        if host.startswith("*.") and self.is_of_version_2:  # whose Host knows no wildcards
+            rules.append(f"HostRegexp({_quoted(ANY_LABEL + host[1:])})")
+        elif host:
+            rules.append(f"Host({_quoted(host)})")
         if path:
             rules.append(_path_rule(matcher, path, self.settings.strict_prefix_matching))
         return " && ".join(rules) or 'PathPrefix("/")'

@@ -640,3 +640,10 @@ def test_a_route_whose_parent_is_missing_leaves_the_other_parent_alone() -> None
     of_child = routers[f"default-child-{digest('Method(`GET`)')}"]
     assert not of_child.parent_refs
     assert "spec.parentRefs[1]: IngressRoute default/gone does not exist" in of_child.faults[0]
+
+
+def test_a_failover_needs_no_errors() -> None:
+    spec = {"failover": {"service": {"name": "web", "port": 80}, "fallback": {"name": "web", "port": 80, "strategy": "p2c"}}}
+    service_ = read(*WEB, custom("TraefikService", "fo", spec)).config.http.services["default-fo"]
+    assert not service_.faults
+    assert service_.failover is not None and service_.failover.errors is None

@@ -200,3 +200,19 @@ def test_services_of_namespaces_that_read_alike_are_two() -> None:
         for router in config.http.routers.values():
             (server,) = config.http.services[router.service].load_balancer.servers  # type: ignore[union-attr]
             assert server.url == ("http://127.0.0.3:8080" if "a.test" in router.rule else "http://127.0.0.4:8080")
+
+
+def test_of_two_paths_with_one_rule_the_last_one_counts() -> None:
+    """Which of both it is shows in its service."""
+    both = [path("/a", name=name) for name in ("web", "other")]
+    outcome = read(service("web"), service("other"), ingress("i", "a.test", *both))
+    (router,) = outcome.reading.config.http.routers.values()
+    assert (router.service, router.faults) == ("default-other-80", ())
+    assert "has the same rule, and counts" in outcome.reading.problems[0]
+
+
+@pytest.mark.parametrize("notes", [{PREFIX + "router.rulesyntax": "v2"}, {}])
+def test_a_wildcard_in_the_language_of_version_2(notes: dict[str, str]) -> None:
+    things = [service("web"), ingress("i", "*.a.test", path("/a"), notes=notes)]
+    outcome = outcome_of(snapshot_of(*things), KubernetesIngress(), Memory(), "" if notes else "v2")
+    assert rules(outcome) == {'HostRegexp("{subdomain:[a-zA-Z0-9-]+}.a.test") && PathPrefix("/a")'}
