@@ -43,7 +43,19 @@ def quick(
         "--api.insecure=true",
     ]
     static, warnings = from_flags([*settled, *flags])
-    return static, warnings, dynamic_of(dynamic)
+    found = dynamic_of(dynamic)
+    refuse_broken(found, static)
+    return static, warnings, found
+
+
+def refuse_broken(dynamic: DynamicConfig, static: StaticConfig) -> None:
+    """Raise UsageError for servers that could not run: there is no file that could be mended meanwhile."""
+    from lbcore.provider.merge import merge
+    from lbcore.routing.compile import find_problems
+
+    for entry in find_problems(merge({"command": dynamic}), static)[0]:
+        if not entry.follows:
+            raise click.UsageError(f"--to: {entry.errors[0]}")
 
 
 def service_of(servers: Sequence[str]) -> tuple[str, dict[str, Any]]:

@@ -116,6 +116,22 @@ def test_the_api_has_another_port_where_its_own_is_taken_and_a_terminal_tells(tm
 
 
 @pytest.mark.parametrize(
+    ("server", "said"),
+    [
+        (":99999", "error parsing server URL http://127.0.0.1:99999: Port out of range 0-65535"),
+        ("http://[::1", "error parsing server URL http://[::1"),
+        ("tcp://127.0.0.1:99999", "error parsing server address 127.0.0.1:99999"),
+        ("udp://127.0.0.1:99999", "error parsing server address 127.0.0.1:99999"),
+    ],
+)
+def test_a_server_that_cannot_run_is_refused(server: str, said: str) -> None:
+    command = [sys.executable, "-m", "lbcore", "run", "--to", server, "--from", "127.0.0.1:0"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert run.returncode == 2
+    assert f"Error: --to: {said}" in run.stderr
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         (":8101", ("http", "http://127.0.0.1:8101")),
