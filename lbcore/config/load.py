@@ -5,8 +5,9 @@ from __future__ import annotations
 import codecs
 import json
 import os
+import re
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from lbcore.errors import ConfigError, Problem
 M = TypeVar("M", bound=Model)
 SUFFIXES = frozenset({".yml", ".yaml", ".toml"})
 FILE_LIMIT_BYTES = 64 << 20
+TOP_LEVEL = re.compile(r"^\[*([A-Za-z]+)", re.MULTILINE)  # keys of YAML and TOML
 STATIC_KEYS = frozenset(known_to(StaticConfig))
 DYNAMIC_KEYS = frozenset(known_to(DynamicConfig))
 _ELSEWHERE: dict[type[Model], Elsewhere] = {
@@ -329,7 +331,15 @@ def _is_blank(tree: Tree) -> bool:
 
 
 def is_static(path: Path) -> bool:
-    """Whether a file holds a static configuration: it does when it has any key of one. Raises ConfigError."""
+    """Whether a file holds a static configuration: it does when it has any key of one. Raises ConfigError.
+
+    Also of a file that cannot be parsed, as far as lines begin with keys.
+    """
     if is_folder(path):
         return False
-    return any(key.lower() in STATIC_KEYS for key in _tree(path, read_text(path), templates=False).content)
+    text = read_text(path)
+    try:
+        keys: Iterable[str] = _tree(path, text, templates=False).content
+    except ConfigError:
+        keys = TOP_LEVEL.findall(text)
+    return any(key.lower() in STATIC_KEYS for key in keys)

@@ -16,6 +16,8 @@ def context_of(place: str, tls: ClientTls | None) -> ssl.SSLContext:
     """The settings of connections. `place`: the key of `tls`. Raises ConfigError."""
     tls = tls or ClientTls()
     try:
+        for key, text in (("ca", tls.ca), ("cert", tls.cert), ("key", tls.key)):
+            _find(key, text)
         context = ssl.create_default_context(**_given(tls.ca, "ca")) if tls.ca else ssl.create_default_context()
         if tls.insecure_skip_verify:
             context.check_hostname = False
@@ -41,6 +43,17 @@ def pem_of(place: str, text: str) -> bytes | None:
             return file.read()
     except OSError as error:
         raise ConfigError([Problem(place, f"cannot read {text}: {error.strerror}")]) from None
+
+
+def _find(key: str, text: str) -> None:
+    """Raise ValueError for a file that cannot be read: OpenSSL does not say which."""
+    if not text or PEM in text:
+        return
+    try:
+        with open(text, "rb"):
+            pass
+    except OSError as error:
+        raise ValueError(f"{key}: {text} cannot be read: {(error.strerror or str(error)).lower()}") from None
 
 
 def _given(text: str, key: str) -> dict[str, Any]:
