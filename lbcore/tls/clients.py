@@ -16,14 +16,14 @@ def context_of(place: str, tls: ClientTls | None) -> ssl.SSLContext:
     """The settings of connections. `place`: the key of `tls`. Raises ConfigError."""
     tls = tls or ClientTls()
     try:
+        if bool(tls.cert) != bool(tls.key):
+            raise ValueError("cert and key go together")
         for key, text in (("ca", tls.ca), ("cert", tls.cert), ("key", tls.key)):
             _find(key, text)
         context = ssl.create_default_context(**_given(tls.ca, "ca")) if tls.ca else ssl.create_default_context()
         if tls.insecure_skip_verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-        if bool(tls.cert) != bool(tls.key):
-            raise ValueError("cert and key go together")
         if tls.cert:
             _load_pair(context, tls.cert, tls.key)
     except (OSError, ValueError) as error:

@@ -37,7 +37,7 @@ def store(**settings: Any) -> DockerStore:
         ("{endpoint: nothing}", "providers.docker.endpoint: is no address"),
         ("{defaultRule: '{{ nofunc }}'}", "providers.docker.defaultRule: there is no template function nofunc"),
         ("{constraints: 'Tag(`a`)'}", "providers.docker.constraints: Tag is no function here"),
-        ("{endpoint: 'tcp://h:1', tls: {ca: /nowhere}}", "providers.docker.tls: cannot be used: ca: /nowhere cannot be read"),
+        ("{endpoint: 'tcp://h:1', tls: {ca: /nowhere}}", "docker.tls: cannot be used: ca: /nowhere cannot be read"),
         ("{endpoint: 'tcp://h:1', tls: {cert: /nowhere}}", "cert and key go together"),
     ],
 )
