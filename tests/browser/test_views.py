@@ -49,7 +49,7 @@ VIEWS = {
     "tcp/services/database@file": "database@file",
     "udp/services/names@file": "names@file",
 }
-SIZES = {"wide": (1400, 900), "phone": (390, 844)}
+SIZES = {"wide": (1400, 900), "phone": (390, 844), "narrow": (320, 640)}
 PICTURES = {
     ("", "wide", False): "map-light",
     ("", "wide", True): "map-dark",
