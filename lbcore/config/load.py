@@ -167,7 +167,14 @@ def _load_files(files: Mapping[Path, Callable[[], Decoded[DynamicConfig]]]) -> L
             loaded.lines[str(file)] = decoded.line
     if problems:
         raise ConfigError([*problems, *loaded.broken], loaded.warnings)
-    loaded.config = configs[0] if len(configs) == 1 else _merge(configs, loaded.warnings)
+    if len(configs) == 1:
+        loaded.config = configs[0]
+        return loaded
+    known = len(loaded.warnings)
+    loaded.config = _merge(configs, loaded.warnings)
+    # What is wrong with an object that is ignored keeps nothing from running.
+    ignored = {(problem.path, problem.file) for problem in loaded.warnings[known:]}
+    loaded.broken = [problem for problem in loaded.broken if (problem.object, problem.file) not in ignored]
     return loaded
 
 

@@ -532,3 +532,22 @@ tls:
     ]  # fmt: skip
     assert sorted(logged) == checked
     assert sorted(problems) == [f"a part of the configuration is not in force: {problem}" for problem in checked]
+
+
+def test_what_is_wrong_with_a_definition_that_is_ignored_is_no_error(tmp_path: Path) -> None:
+    folder = tmp_path / "dynamic"
+    folder.mkdir()
+    backend = Backend("one")
+    (folder / "a.yml").write_text(json.dumps(dynamic_for(backend)))
+    others = "backends: {loadBalancer: {servers: x}}, other: {loadBalancer: 1}"
+    (folder / "b.yml").write_text(f"http: {{services: {{{others}}}}}\n")
+    report = check_file(folder)
+    (problem,) = report.problems
+    assert problem.startswith(f"{folder}/b.yml:1: http.services.other.loadBalancer: ")
+    assert f"{folder}/b.yml:1: http.services.backends: already defined at {folder}/a.yml:1, ignored" in report.warnings
+    static = {"providers": {"file": {"directory": str(folder)}}}
+    with running(tmp_path, None, workers=1, static=static) as lb:
+        lb.runs(1)
+        assert [line for line in lb.log.splitlines() if " ERR " in line and "backends" in line] == []
+        assert lb.get() == (200, "one")
+    backend.close()
