@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
 def main() -> None:
     """Run the command line."""
+    # What is installed beside lbcore is not to change how files are read, and is not searched for at each start.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         from lbcore import cli
     except ModuleNotFoundError as error:

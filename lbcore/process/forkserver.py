@@ -140,12 +140,12 @@ def start() -> Starter:
     """Fork the fork server. To be called before this process has loops, threads, logs or sockets.
 
     In the fork server and in its workers this does not return. Where the process has other threads already, whose
-    locks a fork would copy, workers start as new programs.
+    locks a fork would copy, and without /proc, workers start as new programs.
     """
     import lbcore.process.plane
     import lbcore.process.supervisor  # noqa: F401 - what workers need is to be loaded once
 
-    if len(os.listdir("/proc/self/task")) > 1:
+    if _threads() != 1:
         return Program()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
@@ -159,6 +159,14 @@ def start() -> Starter:
     theirs.close()
     ours.setblocking(False)
     return ForkServer(ours, pid)
+
+
+def _threads() -> int:
+    """The number of threads of this process, also of libraries; 0: the system does not tell it."""
+    try:
+        return len(os.listdir("/proc/self/task"))
+    except OSError:
+        return 0
 
 
 def _serve(sock: socket.socket) -> NoReturn:
