@@ -1,5 +1,6 @@
 """Settings of all tests."""
 
+import functools
 import gc
 import os
 import sys
@@ -20,10 +21,11 @@ LONG = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that take long first; else the order stays."""
 
-    def rank(item: pytest.Item) -> int:
-        return next((place for place, name in enumerate(LONG) if item.path.is_relative_to(TESTS / name)), len(LONG))
+    @functools.cache
+    def rank(path: Path) -> int:
+        return next((place for place, name in enumerate(LONG) if path.is_relative_to(TESTS / name)), len(LONG))
 
-    items.sort(key=rank)
+    items.sort(key=lambda item: rank(item.path))
 
 
 def pytest_collection_finish() -> None:

@@ -10,7 +10,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import pytest
 import yaml
 
@@ -38,6 +37,13 @@ def _required(text: Any, value: Any) -> Any:
 
 
 FUNCTIONS = {**FILE_FUNCTIONS, "required": _required}  # Helm's own that the chart uses
+
+
+def validate(thing: Object, version: str) -> None:
+    """By the schemas of a version of Kubernetes. Raises an error that names what is wrong."""
+    import kubernetes_validate  # takes two seconds, which each process that collects tests would wait
+
+    kubernetes_validate.validate(thing, version, strict=True)
 
 
 def defaults() -> Object:
@@ -105,7 +111,7 @@ CASES: dict[str, list[tuple[str, Any]]] = {
 def test_what_it_makes_is_valid(case: str, version: str) -> None:
     things = rendered(changed(*CASES[case]))
     for thing in things:
-        kubernetes_validate.validate(thing, version, strict=True)
+        validate(thing, version)
     names = [(thing["kind"], thing["metadata"]["name"]) for thing in things]
     assert len(names) == len(set(names))
     assert static_file(things).entry_points.keys() == {"traefik", "web", "websecure"}
@@ -164,7 +170,7 @@ def test_each_value_has_its_effect(key: str, value: Any) -> None:
     assert json.dumps(before) != json.dumps(after)
     for thing in after:
         if thing not in before:
-            kubernetes_validate.validate(thing, "1.37", strict=True)
+            validate(thing, "1.37")
     static_file(after)
 
 
