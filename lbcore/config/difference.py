@@ -12,6 +12,7 @@ from typing import Any, NoReturn, TypeVar, cast
 
 from lbcore.config.dynamic import DynamicConfig, HttpConfig, Middleware, Router, Service
 from lbcore.config.model import Model
+from lbcore.config.tcp import TcpConfig, TcpMiddleware, TcpRouter, TcpService
 
 LAYERS = ("http", "tcp", "udp")  # of objects by kind and name
 T = TypeVar("T")
@@ -90,9 +91,18 @@ class Difference:
     @staticmethod
     def of_http(before: HttpConfig, after: HttpConfig) -> Difference:
         """The difference of their parts for HTTP."""
+        return Difference._of("http", before, after)
+
+    @staticmethod
+    def of_tcp(before: TcpConfig, after: TcpConfig) -> Difference:
+        """The difference of their parts for TCP."""
+        return Difference._of("tcp", before, after)
+
+    @staticmethod
+    def _of(layer: str, before: Model, after: Model) -> Difference:
         changed: dict[Kind, list[str]] = {}
         gone: dict[Kind, list[str]] = {}
-        _compare("http", before, after, changed, gone)
+        _compare(layer, before, after, changed, gone)
         return Difference(changed, gone)
 
     def touched(self, layer: str, kind: str) -> list[str]:
@@ -123,7 +133,8 @@ OF_KIND = {
 
 
 def references(kind: str, name: str, thing: Any) -> Iterator[Key]:
-    """The objects of HTTP to which one refers, whether or not they exist. Those of entry points are not among them."""
+    """The objects of HTTP, or of TCP, to which one of them refers, whether or not they exist. Those of entry points are
+    not among them."""
     if kind == "router":
         yield from _of_router(name, thing)
     elif kind == "service":
@@ -132,17 +143,17 @@ def references(kind: str, name: str, thing: Any) -> Iterator[Key]:
         yield from _of_middleware(name, thing)
 
 
-def _of_router(name: str, router: Router) -> Iterator[Key]:
+def _of_router(name: str, router: Router | TcpRouter) -> Iterator[Key]:
     for reference in router.middlewares:
         yield "middleware", qualify(reference, name)
-    for parent in router.parent_refs:
+    for parent in router.parent_refs if isinstance(router, Router) else ():
         yield "router", qualify(parent, name)
     if router.service:
         yield "service", qualify(router.service, name)
 
 
-def _of_service(name: str, service: Service) -> Iterator[Key]:
-    for reference in service.middlewares:
+def _of_service(name: str, service: Service | TcpService) -> Iterator[Key]:
+    for reference in service.middlewares if isinstance(service, Service) else ():
         yield "middleware", qualify(reference, name)
     for child in service.children:
         yield "service", qualify(child, name)
@@ -150,7 +161,9 @@ def _of_service(name: str, service: Service) -> Iterator[Key]:
         yield "serversTransport", qualify(service.load_balancer.servers_transport, name)
 
 
-def _of_middleware(name: str, middleware: Middleware) -> Iterator[Key]:
+def _of_middleware(name: str, middleware: Middleware | TcpMiddleware) -> Iterator[Key]:
+    if isinstance(middleware, TcpMiddleware):
+        return
     for part in middleware.chain.middlewares if middleware.chain is not None else ():
         yield "middleware", qualify(part, name)
     for asked in middleware.asks:
@@ -159,20 +172,25 @@ def _of_middleware(name: str, middleware: Middleware) -> Iterator[Key]:
 
 @dataclass(frozen=True, slots=True)
 class Users:
-    """By kind and name of an object of HTTP: the objects that refer to it. Objects without users are not in it."""
+    """By kind and name of an object of HTTP, or of TCP: the objects that refer to it, if there are any."""
 
     of: Mapping[str, dict[str, tuple[Key, ...]]] = field(default_factory=lambda: {kind: {} for kind in OF_KIND})
 
     @staticmethod
-    def all(http: HttpConfig) -> Users:
+    def all(config: HttpConfig | TcpConfig) -> Users:
         """The users of all objects."""
         found = Users()
         for kind, section in OF_KIND.items():
-            for name, thing in getattr(http, section).items():
+            for name, thing in getattr(config, section).items():
                 found._add(kind, name, thing)
         return found
 
-    def follow(self, before: HttpConfig, after: HttpConfig, touched: Mapping[str, Collection[str]]) -> Users:
+    def follow(
+        self,
+        before: HttpConfig | TcpConfig,
+        after: HttpConfig | TcpConfig,
+        touched: Mapping[str, Collection[str]],
+    ) -> Users:
         """The users in another configuration, which differs in these names of each kind."""
         found = Users({kind: dict(names) for kind, names in self.of.items()})
         for kind, names in touched.items():

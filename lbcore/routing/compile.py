@@ -37,7 +37,7 @@ from lbcore.routing.compile_own import (
 )
 from lbcore.routing.compile_services import Before, ServiceCompiler
 from lbcore.routing.compile_spans import traced
-from lbcore.routing.compile_tcp import TcpCompiler
+from lbcore.routing.compile_tcp import TcpCompiler, TcpPart
 from lbcore.routing.compile_tls import TlsCompiler
 from lbcore.routing.compile_udp import UdpCompiler
 from lbcore.routing.index import RouteIndex, file_rule
@@ -79,7 +79,7 @@ class MadeOf:
     in_trees: set[str]
     closed: Mapping[tuple[str, str], tuple[model.Router, Compiled]]
     length: int
-    tcp: Layer4Part
+    tcp: TcpPart
     udp: Layer4Part
 
 
@@ -158,7 +158,8 @@ class Table:
         known = (checked.users.of, checked.errors, checked.odd)
         objects = [getattr(services.http, section) for section in OF_KIND.values()]
         of_links = (checked.parents, checked.linked, checked.ways, made_of.in_trees)
-        rest = (self.places, self.queued, services.members, *of_links, *made_of.placed.values())
+        layer_4 = [*made_of.tcp.pieces(), *made_of.udp.pieces()]
+        rest = (*layer_4, self.places, self.queued, services.members, *of_links, *made_of.placed.values())
         return [*(piece for each in (*by_point, *known) for piece in each.values()), *whole, *objects, *rest]
 
 
@@ -435,7 +436,7 @@ class _Compiler:
             return name in self.in_trees or any(name in routes for routes in self.routes.values())
         return name in (self.services.services if kind == "service" else self.middlewares.built)
 
-    def made_of(self, tcp: Layer4Part, udp: Layer4Part) -> MadeOf:
+    def made_of(self, tcp: TcpPart, udp: Layer4Part) -> MadeOf:
         of = self.services
         services = Before(self.http, of.own_identity, of.members, of.services, of.balancers, of.servers, of.queued)
         length = 0 if self.before is None else self.before.made_of.length + 1

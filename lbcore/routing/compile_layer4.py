@@ -36,6 +36,10 @@ class Layer4Part:
     disabled: list[Disabled]
     warnings: list[str]
 
+    def pieces(self) -> list[object]:
+        """What is large in it beside what the table has, for `release`."""
+        return []
+
     def is_of(self, config: Any, tls: TlsConfig) -> bool:
         """Whether it would be made of this."""
         kinds = type(config).model_fields
@@ -71,7 +75,6 @@ class Layer4Compiler:
         self.disabled = disabled
         self.taken: Layer4Part | None = None  # from the table in force, in place of what would be made
         self.base: Layer4Part | None = None  # of the table in force, of which objects are taken that stay
-        self.reuses = False  # whether services without others below them may be taken over from `base`
         self.remade: list[str] = []  # identities of servers of services that were made
 
     @property
@@ -82,9 +85,9 @@ class Layer4Compiler:
             return [*self.servers, *(name for name in self.known if name.startswith(f"{self.layer}:"))]
         return [*self.remade, *(name for name in self.base.servers if name not in self.servers)]
 
-    def follow(self, base: Layer4Part, reuses: bool) -> None:
-        """Take over those services of the table in force that stay. `reuses`: their transports do."""
-        self.base, self.reuses = base, reuses
+    def follow(self, base: Layer4Part) -> None:
+        """Take over those services of the table in force that stay."""
+        self.base = base
 
     def take(self, before: Layer4Part) -> None:
         """Take over what the table in force has."""
@@ -121,7 +124,7 @@ class Layer4Compiler:
     def as_before(self, name: str) -> Service | None:
         """The service of the table in force, if it chooses among the same servers; None: it has to be made."""
         config = self.configured[name]
-        if self.base is None or not self.reuses or self.base.config.services.get(name) is not config:
+        if self.base is None or self.base.config.services.get(name) is not config:
             return None
         found = self.base.services.get(name)
         if found is None or config.load_balancer is None:

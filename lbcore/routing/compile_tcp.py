@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from operator import itemgetter
 
 from lbcore.config import tcp as model
-from lbcore.config.difference import qualify
+from lbcore.config.difference import OF_KIND, Difference, Users, qualify, without
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.resolved import options_name, tcp_entry_points_of, tcp_rule_of
 from lbcore.config.rule import RuleError, is_catch_all, matchers_in
 from lbcore.config.static import StaticConfig
 from lbcore.config.tcp.servers_transports import TcpDialing
 from lbcore.config.tls import ServerTls
-from lbcore.config.validate.layer4 import Sound
+from lbcore.config.validate.findings import Todo, in_order
 from lbcore.config.validate.tcp import check_tcp
 from lbcore.config.validate.tls import options_errors
 from lbcore.http.networks import Networks
@@ -25,6 +26,7 @@ from lbcore.routing.compile_layer4 import Layer4Compiler, Layer4Part
 from lbcore.routing.compile_own import NO_SERVICE
 from lbcore.routing.compile_tls import TlsCompiler
 from lbcore.routing.matcher import Program
+from lbcore.routing.order import Rank
 from lbcore.routing.server import Server
 from lbcore.routing.service import Service, UpstreamPolicy
 from lbcore.routing.tcp_route import ConnectionLimit, TcpPolicy, TcpRoute, TcpRoutes
@@ -33,6 +35,8 @@ from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
 
 GO_KEEP_ALIVE_S = 15  # default of connections to servers
+KINDS = {f"tcp{kind[0].upper()}{kind[1:]}": kind for kind in OF_KIND}  # as in `Disabled`
+RankedRoute = tuple[Rank, TcpRoute]
 FOR_EVER = -1  # as a `terminationDelay` in ms: a side that has not ended may go on
 
 
@@ -51,6 +55,40 @@ def priority_of(router: model.TcpRouter) -> int:
     return router.priority or (-1 if is_catch_all(router.rule) else len(router.rule.encode()))
 
 
+@dataclass(frozen=True, slots=True)
+class TcpPart(Layer4Part):
+    """That of TCP.
+
+    users     who refers to whom.
+    leads     by router that runs: the service to which it leads.
+    ranked    by entry point: routes in the order of trial, with what it follows from.
+    ends_tls  whether TLS ends at some of them.
+    """
+
+    users: Users
+    leads: Mapping[str, str]
+    ranked: Mapping[str, list[RankedRoute]]
+    ends_tls: bool
+
+    def concerned(self, tcp: model.TcpConfig) -> tuple[Users, Todo | None]:
+        """Who refers to whom in another configuration with the same TLS options, and the objects that have to be made
+        again: those that differ, those that refer to them, and those that could not run. None: all, because most of it
+        has changed.
+
+        The names of objects that are gone are among them.
+        """
+        difference = Difference.of_tcp(self.config, tcp)
+        touched = {kind: difference.touched("tcp", section) for kind, section in OF_KIND.items()}
+        if sum(map(len, touched.values())) > len(tcp.routers) + len(tcp.services):
+            return Users.all(tcp), None
+        users = self.users.follow(self.config, tcp, touched)
+        start = [(kind, name) for kind, names in touched.items() for name in names]
+        return users, users.above([*start, *((KINDS[entry.kind], entry.name) for entry in self.disabled)])
+
+    def pieces(self) -> list[object]:
+        return [self.leads, *self.ranked.values(), *self.users.of.values()]
+
+
 class TcpCompiler(Layer4Compiler):
     """Builds routers, and the services to which they lead, each once."""
 
@@ -64,30 +102,37 @@ class TcpCompiler(Layer4Compiler):
         region: Region,
         worker: int,
         known: Mapping[str, Server],
-        before: Layer4Part | None = None,
+        before: TcpPart | None = None,
     ) -> None:
         self.tcp, self.tls, self.static = dynamic.tcp, dynamic.tls, static
         self.own_identity = dynamic.tls.identity
         self.connections = KeyedTable(region, worker)
         self.ends_tls: list[TcpRoute] = []
+        self.before: TcpPart | None = None  # of the table in force, of which objects are taken that stay
+        self.dropped: list[str] = []  # identities of its servers, of services that are made again, or not at all
+        self.users, self.todo = Users(), None
         # What ends TLS has the certificates of its own table.
-        stays = before is not None and before.is_of(dynamic.tcp, dynamic.tls) and not any(
-            route.acceptor is not None for routes in before.routes.values() for route in routes
-        )
-        sound = Sound() if stays or before is None else Sound.of(before.config, before.disabled, dynamic.tcp)
-        disabled = [] if stays else check_tcp(dynamic.tcp, static, dynamic.tls, sound)
+        stays = before is not None and before.is_of(dynamic.tcp, dynamic.tls) and not before.ends_tls
+        if before is not None and not stays:
+            self.users, self.todo = before.concerned(dynamic.tcp)
+        elif not stays:
+            self.users = Users.all(dynamic.tcp)
+        disabled = [] if stays else check_tcp(dynamic.tcp, static, dynamic.tls, self.todo)
         super().__init__(dynamic.tcp.services, disabled, slots, region, worker, known)
+        self.stays = before if stays else None
         if stays and before is not None:
             self.take(before)
-        elif before is not None:
-            self.follow(before, sound.transports)
+        elif before is not None and self.todo is not None:
+            self.before = before
+            self.services, self.servers = dict(before.services), dict(before.servers)
+            self.drop(self.todo["service"], before.config)
 
-    def part(self, tls: TlsCompiler) -> Layer4Part:
+    def part(self, tls: TlsCompiler) -> TcpPart:
         """The routers of each entry point that has any, in the order of trial, and what they lead to.
 
         tls  the compiler, to which all routers of layer 7 were added.
         """
-        part = self.taken or self.made(tls)
+        part = self.stays or self.made(tls)
         for point, routes in part.routes.items():
             if any(route.encrypted for route in routes):
                 tls.accept(point)  # what no router of layer 4 takes is HTTP
@@ -100,42 +145,87 @@ class TcpCompiler(Layer4Compiler):
             for point, routes in part.routes.items()
         }
 
-    def made(self, tls: TlsCompiler) -> Layer4Part:
-        """All that has changed made anew, with what stays of the table in force."""
+    def made(self, tls: TlsCompiler) -> TcpPart:
+        """What has to be made again, with what stays of the table in force."""
         wrong = {entry.name for entry in self.disabled if entry.kind == "tcpRouter"}
-        ranked: dict[str, list[tuple[tuple[int, int, str], TcpRoute]]] = {}
-        before = self.routes_before()
-        for name, router in self.tcp.routers.items():
+        leads, ranked = self.kept(tls)
+        for name, router in in_order(None if self.todo is None else self.todo["router"], self.tcp.routers).items():
             if name in wrong and not self.is_closed(name, router):
                 continue
             try:
                 if name in wrong:
                     route = self.closed(name, router, tls)
                 else:
-                    service, kept = self.of(router, name), before.get(name)
-                    stays = kept is not None and kept.service is service and self.is_as_before(name, router)
-                    route = kept if kept is not None and stays else self.route(name, router, service, tls)
+                    route = self.route(name, router, self.of(router, name), tls)
+                    leads[name] = qualify(router.service, name)
             except Exception as error:
                 self.disabled.append(self.disable("Router", name, error))
                 continue
             for point in tcp_entry_points_of(router, self.static):
                 key = (-priority_of(router), self.static.providers.rank(name), name)
                 ranked.setdefault(point, []).append((key, route))
-        order = {point: sorted(entries, key=itemgetter(0)) for point, entries in ranked.items()}
+        self.drop_unused(leads)
+        order = {point: sorted(entries, key=itemgetter(0)) for point, entries in ranked.items() if entries}
         routes = {point: [route for _, route in entries] for point, entries in order.items()}
-        return Layer4Part(self.tcp, self.tls, routes, self.services, self.servers, self.disabled, [])
+        parts = self.tcp, self.tls, routes, self.services, self.servers, self.disabled, list[str]()
+        return TcpPart(*parts, self.users, leads, order, bool(self.ends_tls))
 
-    def routes_before(self) -> dict[str, TcpRoute]:
-        """The routes of the table in force, but those that end TLS: they have the certificates of their own table."""
-        routes = self.base.routes.values() if self.base is not None else ()
-        return {route.name: route for of_point in routes for route in of_point if route.acceptor is None}
+    def kept(self, tls: TlsCompiler) -> tuple[dict[str, str], dict[str, list[RankedRoute]]]:
+        """What of the table in force need not be made again: the services to which routers lead, and the routes."""
+        if self.before is None or self.todo is None:
+            return {}, {}
+        gone = self.todo["router"]
+        ranked = {
+            point: [entry for entry in entries if entry[0][2] not in gone]
+            for point, entries in self.before.ranked.items()
+        }
+        if self.before.ends_tls:  # with the certificates of this table
+            again: dict[str, TcpRoute] = {}
+            for entries in ranked.values():
+                for at, (rank, route) in enumerate(entries):
+                    if route.acceptor is not None:
+                        if route.name not in again:
+                            again[route.name] = route.ending_at(tls.acceptor_of_layer_4(route.acceptor.options.name))
+                        entries[at] = rank, again[route.name]
+            self.ends_tls += again.values()
+        return without(gone, self.before.leads), ranked
 
-    def is_as_before(self, name: str, router: model.TcpRouter) -> bool:
-        """Whether a router and its middlewares are those of the table in force."""
-        if self.base is None or self.base.config.routers.get(name) is not router:
-            return False
-        of, known = self.tcp.middlewares, self.base.config.middlewares
-        return all(of[key] is known.get(key) for key in (qualify(each, name) for each in router.middlewares))
+    def drop_unused(self, leads: Mapping[str, str]) -> None:
+        """Leave out services to which nothing leads any more, or to which only a router led that could not be built."""
+        before, ahead = self.before, list(self.services)
+        if before is not None and self.todo is not None:
+            ahead = [name for name in self.services if name not in before.services]
+            ahead += (before.leads[name] for name in self.todo["router"] if name in before.leads)
+            ahead += (below for name in self.todo["service"] for below in self.below(name, before.config))
+        while ahead:
+            name = ahead.pop()
+            users = self.users.of["service"].get(name, ())
+            if name in self.services and not any(
+                user in (leads if kind == "router" else self.services) for kind, user in users
+            ):
+                ahead += self.below(name, self.tcp)
+                self.drop([name], self.tcp)
+
+    def below(self, name: str, config: model.TcpConfig) -> list[str]:
+        """The services among which another one chooses, if it is there."""
+        service = config.services.get(name)
+        return [qualify(child, name) for child in service.children] if service is not None else []
+
+    def drop(self, names: Iterable[str], config: model.TcpConfig) -> None:
+        """Leave out services, which are those of this configuration, and their servers."""
+        for name in names:
+            if self.services.pop(name, None) is None:
+                continue
+            balancer, identity = config.services[name].load_balancer, self.identity(name)
+            for server in balancer.servers if balancer is not None else ():
+                if self.servers.pop(f"{identity}|{server.address}", None) is not None:
+                    self.dropped.append(f"{identity}|{server.address}")
+
+    @property
+    def touched(self) -> Collection[str]:
+        if self.taken is not None or self.before is None:
+            return super().touched
+        return [*self.remade, *self.dropped]
 
     def is_closed(self, name: str, router: model.TcpRouter) -> bool:
         """Whether a router that cannot run keeps its place: its TLS options, which may ask for certificates of clients,

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lbcore.config.difference import qualify
+from lbcore.config.difference import qualify, without
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.resolved import udp_entry_points_of
 from lbcore.config.static import StaticConfig
 from lbcore.config.udp import UdpFailover, UdpService
-from lbcore.config.validate.layer4 import Sound
 from lbcore.config.validate.udp import check_udp
 from lbcore.routing.compile_layer4 import Layer4Compiler, Layer4Part
 from lbcore.routing.failover import Failover
@@ -42,14 +41,15 @@ class UdpCompiler(Layer4Compiler):
     ) -> None:
         self.udp, self.tls, self.static = dynamic.udp, dynamic.tls, static
         stays = before is not None and before.is_of(dynamic.udp, dynamic.tls)
-        sound = Sound() if stays or before is None else Sound.of(before.config, before.disabled, dynamic.udp)
+        out = [] if before is None else [entry.name for entry in before.disabled]
+        sound = {} if before is None else without(out, before.config.services)
         disabled, self.warnings = ([], []) if stays else check_udp(dynamic.udp, static, sound)
         super().__init__(dynamic.udp.services, disabled, slots, region, worker, known)
         if stays and before is not None:
             self.take(before)
             self.warnings = before.warnings
         elif before is not None:
-            self.follow(before, reuses=True)
+            self.follow(before)
 
     def part(self) -> Layer4Part:
         """The router of each entry point that has any, and what it leads to."""

@@ -78,6 +78,13 @@ cdef class TcpRoute:
         self.stats = region.service_stats(worker, slot)
         return self
 
+    def ending_at(self, acceptor):
+        """The same route where TLS ends by another Acceptor."""
+        cdef TcpRoute route = TcpRoute(self.name, self.rule, self.allowed, self.service, self.limits, self.encrypted, acceptor,
+                                       self.takes_all)
+        route.region, route.stats = self.region, self.stats
+        return route
+
     cdef void note_start(self) noexcept:
         """A connection is given to the router."""
         if self.stats != NULL:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
-from lbcore.config.difference import changed_names, qualify, without
-from lbcore.config.validate.findings import Disabled
+from lbcore.config.difference import qualify
 from lbcore.config.validate.graph import children_first, find_cycle
 
 
@@ -24,10 +22,15 @@ class Service(Protocol):
 
 
 def check_tree(
-    services: Mapping[str, Service], found: dict[str, list[str]], kind: str, following: set[tuple[str, str]]
+    services: Mapping[str, Service],
+    found: dict[str, list[str]],
+    kind: str,
+    following: set[tuple[str, str]],
+    some: Mapping[str, Service] | None = None,
 ) -> None:
     """Add the errors of services that other services cause: circles, missing and broken children.
 
+    some       those that are looked at, with all that are above them; None: all.
     found      the errors of each service by itself, to which is added.
     following  gets the `kind` and name of those that only others keep from running.
     """
@@ -36,7 +39,7 @@ def check_tree(
         return [qualify(child, name) for child in services[name].children] if name in services else []
 
     # Those without others below them cause nothing.
-    parents = {name: service for name, service in services.items() if service.children}
+    parents = {name: service for name, service in (services if some is None else some).items() if service.children}
     done: set[str] = set()
     for name in parents:
         if name not in found and (cycle := find_cycle(name, children, done)):
@@ -61,24 +64,3 @@ def _errors_below(
         if services[name].watches and not services[part].watches:
             return [f"cannot register {part} as updater for {name}: healthCheck not enabled in config"], False
     return None
-
-
-@dataclass(frozen=True, slots=True)
-class Sound:
-    """Objects in which the last check, with the same static configuration, has found nothing, by name.
-
-    transports  whether the transports of servers are the same as then.
-    """
-
-    routers: Mapping[str, object] = field(default_factory=dict)
-    services: Mapping[str, object] = field(default_factory=dict)
-    transports: bool = False
-
-    @staticmethod
-    def of(before: Any, disabled: Collection[Disabled], after: Any) -> Sound:
-        """What was sound in one configuration of a layer, before another one."""
-        out = {entry.name for entry in disabled}
-        transports = [getattr(config, "servers_transports", {}) for config in (before, after)]
-        return Sound(
-            without(out, before.routers), without(out, before.services), changed_names(*transports) == ([], [])
-        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 from lbcore.config.difference import qualify
 from lbcore.config.model import Object
@@ -13,28 +14,33 @@ from lbcore.config.spiffe import NOT_CONFIGURED
 from lbcore.config.static import StaticConfig
 from lbcore.config.tcp import TcpConfig, TcpRouter, TcpService
 from lbcore.config.tls import TlsConfig
-from lbcore.config.validate.findings import MULTIPLE, Disabled, Fault
-from lbcore.config.validate.layer4 import Sound, check_tree
+from lbcore.config.validate.findings import MULTIPLE, Disabled, Fault, Todo, in_order
+from lbcore.config.validate.layer4 import check_tree
 from lbcore.config.validate.services import DEFAULT_TRANSPORT
 from lbcore.config.validate.tls import options_errors
 
+T = TypeVar("T")
 EMPTY_RANGE = "sourceRange is empty, IPAllowLister not created"
 
 
-def check_tcp(tcp: TcpConfig, static: StaticConfig, tls: TlsConfig, sound: Sound | None = None) -> list[Disabled]:
-    """The objects that cannot run, with their errors. Cost: linear in the configuration.
+def check_tcp(tcp: TcpConfig, static: StaticConfig, tls: TlsConfig, todo: Todo | None = None) -> list[Disabled]:
+    """The objects that cannot run, with their errors. Cost: linear in what is looked at.
 
-    sound  objects that need not be looked at by themselves again, but only at what they refer to.
+    todo  the objects that are looked at: all others can run. None: all.
     """
-    sound = sound or Sound()
+
+    def some(kind: str, objects: Mapping[str, T]) -> Mapping[str, T]:
+        return in_order(None if todo is None else todo[kind], objects)
+
     following: set[tuple[str, str]] = set()
-    transports = {name: list(t.faults) for name, t in tcp.servers_transports.items() if t.faults}
-    for name, transport in tcp.servers_transports.items():
+    some_transports = some("serversTransport", tcp.servers_transports)
+    transports = {name: list(t.faults) for name, t in some_transports.items() if t.faults}
+    for name, transport in some_transports.items():
         if transport.tls is not None and transport.tls.needs_identity and static.spiffe is None:
             transports.setdefault(name, []).append(Fault(NOT_CONFIGURED, "tls", "spiffe"))
-    services = _services(tcp, transports, following, sound)
+    services = _services(tcp, some("service", tcp.services), transports, following)
     middlewares = {}
-    for name, config in tcp.middlewares.items():
+    for name, config in some("middleware", tcp.middlewares).items():
         if config.faults:
             middlewares[name] = list(config.faults)
         elif len(config.kinds) != 1:
@@ -43,8 +49,8 @@ def check_tcp(tcp: TcpConfig, static: StaticConfig, tls: TlsConfig, sound: Sound
         elif config.ip_allow_list is not None and not config.ip_allow_list.source_range:
             middlewares[name] = [Fault(EMPTY_RANGE, "ipAllowList", "sourceRange")]
     routers = {}
-    for name, router in tcp.routers.items():
-        own = [] if sound.routers.get(name) is router else _own_errors(router, static)
+    for name, router in some("router", tcp.routers).items():
+        own = _own_errors(router, static)
         others: list[str] = []
         if not router.faults:
             missing, others = _errors_of_others(name, router, tcp, static, services, middlewares)
@@ -118,20 +124,20 @@ def _tls_errors(name: str, router: TcpRouter, tls: TlsConfig) -> list[str]:
 
 
 def _services(
-    tcp: TcpConfig, transports: Mapping[str, list[str]], following: set[tuple[str, str]], sound: Sound
+    tcp: TcpConfig,
+    services: Mapping[str, TcpService],
+    transports: Mapping[str, list[str]],
+    following: set[tuple[str, str]],
 ) -> dict[str, list[str]]:
-    services = tcp.services
     found: dict[str, list[str]] = {}
     for name, service in services.items():
-        if sound.transports and sound.services.get(name) is service:
-            continue
         balancer = service.load_balancer
         if errors := _service_errors(name, service, tcp):
             found[name] = errors
         elif balancer is not None and (errors := transports.get(qualify(balancer.servers_transport, name), [])):
             found[name] = errors
             following.add(("tcpService", name))
-    check_tree(services, found, "tcpService", following)
+    check_tree(tcp.services, found, "tcpService", following, services)
     return found
 
 

@@ -11,19 +11,19 @@ from lbcore.config.resolved import udp_entry_points_of
 from lbcore.config.static import StaticConfig
 from lbcore.config.udp import UdpConfig, UdpRouter, UdpService
 from lbcore.config.validate.findings import MULTIPLE, Disabled, Fault
-from lbcore.config.validate.layer4 import Sound, check_tree
+from lbcore.config.validate.layer4 import check_tree
 
 
 def check_udp(
-    udp: UdpConfig, static: StaticConfig, sound: Sound | None = None
+    udp: UdpConfig, static: StaticConfig, sound: Mapping[str, UdpService] | None = None
 ) -> tuple[list[Disabled], list[str]]:
     """The objects that cannot run, with their errors, and warnings about others. Cost: linear in the configuration.
 
-    sound  objects that need not be looked at by themselves again, but only at what they refer to.
+    sound  services that need not be looked at by themselves again, but only at what they refer to.
     """
-    sound = sound or Sound()
+    sound = sound or {}
     following: set[tuple[str, str]] = set()
-    some = {name: service for name, service in udp.services.items() if sound.services.get(name) is not service}
+    some = {name: service for name, service in udp.services.items() if sound.get(name) is not service}
     services = {name: errors for name, service in some.items() if (errors := _service_errors(name, service))}
     check_tree(udp.services, services, "udpService", following)
     routers: dict[str, list[str]] = {}

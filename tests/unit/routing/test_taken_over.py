@@ -184,6 +184,7 @@ def shown(table: Table) -> dict[str, Any]:
             for point, of_point in table.tcp.items()
             for route in (*of_point.routes, *of_point.encrypted)
         },
+        "stream ends of TLS": sorted(route.name for route in table.ends_tls),
         "stream order": {
             point: [[route.name for route in each] for each in (of_point.routes, of_point.encrypted)]
             for point, of_point in table.tcp.items()
@@ -215,6 +216,8 @@ def test_it_is_the_table_that_is_compiled_anew(seed: int) -> None:
         anew = compile_table(*args, known, finds_all=True)
         table = compile_table(*args, known, finds_all=True, before=before)
         assert shown(table) == shown(anew)
+        ends = [route for routes in table.tcp.values() for route in routes.encrypted if route.acceptor is not None]
+        assert {id(route) for route in ends} <= {id(route) for route in table.ends_tls}, "with its own certificates"
         joined = {id(each) for each in table.servers.values()} - {id(each) for each in known.values()}
         assert {id(each) for each in table.joined} == joined
         left = {id(each) for each in known.values()} - {id(each) for each in table.servers.values()}
@@ -401,3 +404,19 @@ def test_of_layer_4_what_stays_the_same_is_taken_over() -> None:
     del data["tcp"]["routers"]["r2@file"]
     third = publish()
     assert "s2@file" not in third.tcp_services and "tcp:s2@file|127.0.0.3:1" not in third.servers
+    tree = {
+        "w@file": {"weighted": {"services": [{"name": "s0"}]}},
+        "v@file": {"weighted": {"services": [{"name": "w"}]}},
+    }
+    data["tcp"]["services"] |= tree
+    data["tcp"]["routers"]["w@file"] = {"rule": "HostSNI(`w`)", "service": "v", "tls": {}}
+    fourth = publish()
+    data["tcp"]["routers"]["r1@file"]["rule"] = "HostSNI(`c`)"
+    fifth = publish()
+    ends = [next(r for r in each.tcp["web"].encrypted if r.name == "w@file") for each in (fourth, fifth)]
+    assert ends[0].service is ends[1].service and ends[0].acceptor is not ends[1].acceptor
+    data["tcp"]["services"]["s0@file"]["loadBalancer"]["servers"] = [{"address": "127.0.0.8:1"}]
+    sixth = publish()
+    assert sixth.tcp_services["v@file"] is not fifth.tcp_services["v@file"]
+    del data["tcp"]["routers"]["w@file"], data["tcp"]["routers"]["r0@file"]
+    assert publish().tcp_services.keys() == {"s1@file"}
