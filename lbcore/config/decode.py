@@ -380,7 +380,7 @@ class _Decoder:
         words = _words(model)
         found: dict[str, Any] = {}
         seen: set[str] = set()
-        for key, item in value.items():
+        for key, item in self.spelled_once(value, words, path).items():
             there, lower = (*written, key), key.lower()
             name = words.fields.get(lower)
             if new := words.renamed.get(lower):
@@ -402,6 +402,25 @@ class _Decoder:
         for change in model.adjust(found):
             key, _, below = change.key.partition(".")
             self.note((*path, key, below) if below else (*path, key), change.text, change.hint, "warning")
+        return found
+
+    def spelled_once(self, value: dict[str, Any], words: _Words, path: Path) -> dict[str, Any]:
+        """The items of a mapping, each under one key. Of several spellings the last one counts, by the order of text,
+        and sections are merged, as in Traefik."""
+        if len({key.lower() for key in value}) == len(value):
+            return value
+        spellings: dict[str, list[str]] = {}
+        for key in sorted(value):
+            spellings.setdefault(words.fields.get(key.lower(), key), []).append(key)
+        found = dict(value)
+        for name, keys in spellings.items():
+            if len(keys) > 1:
+                merged = None
+                for item in map(found.pop, keys):
+                    merged = merged if item is None else _merge(merged, item)
+                found[keys[-1]] = merged
+                text = f"is written in {len(keys)} ways: {', '.join(keys)}; what {keys[-1]} says counts"
+                self.note((*path, name), text, "write it once", "warning")
         return found
 
     def without_field(self, model: type[Model], key: str, item: Any, here: Path) -> None:

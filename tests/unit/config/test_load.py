@@ -97,7 +97,6 @@ def test_problems_in_toml_have_their_lines() -> None:
         ("http: [", "no valid YAML"),
         ("- a\n- b", "does not hold keys and values"),
         ("http: {routers: {r: {}, r: {}}}", "the key stands here twice"),
-        ("http: {routers: {r: {rule: a, Rule: b}}}", "the same key as rule"),
         ('http: {routers: {r: {rule: "{{ nope `X` }}"}}}', "yml:1: template: there is no template function nope"),
         ("http: {middlewares: {h: {headers: {}}}}", "headers cannot be a standalone element"),
         ("http: {routers: {r: {priority: 9223372036854775807}}}", "above the highest priority"),
@@ -230,3 +229,25 @@ def test_yaml_may_be_utf_16_by_its_first_bytes(tmp_path: Path, encoding: str) ->
     toml.write_bytes("\ufeffa = 1\n".encode(encoding))
     with pytest.raises(ConfigError, match="not UTF-8"):
         load_dynamic(toml)
+
+
+def test_a_key_in_two_spellings_counts_as_in_traefik() -> None:
+    """The last one by the order of text, in which capitals come first; what stands below both is merged."""
+    text = """
+http:
+  routers:
+    a: {rule: Path(`/a`), Rule: Path(`/b`), entryPoints: [web], entrypoints: [other], tls: {options: x},
+        TLS: {certResolver: y}}
+  Routers:
+    b: {Rule: Path(`/b`), rule: }
+HTTP: {routers: {c: {rule: Path(`/c`)}}}
+"""
+    config, warnings = parse_dynamic(text, "file.yml")
+    routers = config.http.routers
+    assert set(routers) == {"a", "b", "c"}
+    a = routers["a"]
+    assert (a.rule, a.entry_points, a.faults) == ("Path(`/a`)", ["other"], ())
+    assert a.tls is not None and (a.tls.options, a.tls.cert_resolver) == ("x", "y")
+    assert routers["b"].rule == "Path(`/b`)"
+    said = [str(warning) for warning in warnings]
+    assert any("is written in 2 ways: Rule, rule; what rule says counts (write it once)" in line for line in said), said
