@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.lines import Lines
 from lbcore.config.model import Object
+from lbcore.config.rule import rule_hint
 from lbcore.config.static import StaticConfig
 from lbcore.config.tree import dotted
 from lbcore.config.validate.findings import Disabled, Fault
@@ -17,6 +18,10 @@ SECTIONS = {"router": "http.routers", "service": "http.services", "middleware": 
 SECTIONS |= {"serversTransport": "http.serversTransports", "tcpServersTransport": "tcp.serversTransports"}
 SECTIONS |= {"tcpRouter": "tcp.routers", "tcpService": "tcp.services", "tcpMiddleware": "tcp.middlewares"}
 SECTIONS |= {"udpRouter": "udp.routers", "udpService": "udp.services"}
+# Objects refer only to objects of a lower rank.
+RANKS = {"serversTransport": 0, "middleware": 1, "service": 2, "router": 3}
+RANKS |= {"tcpServersTransport": 0, "tcpMiddleware": 1, "tcpService": 2, "tcpRouter": 3}
+RANKS |= {"udpService": 2, "udpRouter": 3}
 LABEL, LABELLED = "traefik.", ("container ", "service ")  # before a key; how the place of what has labels begins
 # How a warning begins that is about an object.
 OF_OBJECT = re.compile(r"(?:(tcp|udp) )?(router|service|middleware) (.+?@[\w-]+)(?=:? )")
@@ -55,9 +60,11 @@ def _key(problem: Problem) -> str:
 
 def disabled_lines(disabled: Sequence[Disabled], where: Lines) -> list[str]:
     """One line for each object that cannot run by itself, and one for all that refer to them."""
+    own = own_errors(disabled)
     found = [
-        f"{entry.kind} {entry.name} is disabled: {reasons(entry.kind, entry.name, entry.errors, entry.place, where)}"
-        for entry in disabled
+        f"{entry.kind} {entry.name} is disabled: "
+        + reasons(entry.kind, entry.name, errors or entry.errors, entry.place, where)
+        for entry, errors in zip(disabled, own, strict=True)
         if not entry.follows
     ]
     if followers := [f"{entry.kind} {entry.name}" for entry in disabled if entry.follows]:
@@ -66,11 +73,20 @@ def disabled_lines(disabled: Sequence[Disabled], where: Lines) -> list[str]:
     return found
 
 
+def own_errors(disabled: Sequence[Disabled]) -> list[list[str]]:
+    """The errors of each object without those of the objects that it refers to."""
+    by_rank = sorted(disabled, key=lambda entry: -RANKS[entry.kind])
+    lowest = {id(text): RANKS[entry.kind] for entry in by_rank for text in entry.errors}
+    return [[text for text in entry.errors if lowest[id(text)] == RANKS[entry.kind]] for entry in disabled]
+
+
 def reasons(kind: str, name: str, errors: Sequence[str], place: str, where: Lines) -> str:
     """The errors of an object, each with the file and line of its key."""
     file = place.rpartition(":")[0]
     section, found, previous = SECTIONS[kind].split("."), [], ""
     for error in errors:
+        if isinstance(error, Fault) and error.key == ("rule",) and (hint := rule_hint(error)):
+            error = Fault(f"{error} ({hint})", *error.key)
         if place and not file and isinstance(error, Fault):
             prefix = LABEL if place.startswith(LABELLED) else ""
             where_it_is = dotted((*section, name.rpartition("@")[0] or name, *error.key))

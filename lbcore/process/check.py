@@ -25,7 +25,7 @@ from lbcore.config.load import (
     load_objects,
     load_static_with_warnings,
 )
-from lbcore.config.report import SECTIONS, disabled_lines, lines
+from lbcore.config.report import SECTIONS, disabled_lines, lines, own_errors
 from lbcore.config.resolved import trees_of
 from lbcore.config.rule import rule_hint
 from lbcore.config.static import StaticConfig
@@ -40,11 +40,6 @@ from lbcore.provider.merge import merge
 from lbcore.provider.registry import STORES, provider_warnings, stores_of, type_of_store, with_endpoint
 from lbcore.routing.compile import find_problems
 from lbcore.tls.material import choose_library, library_name, settle, settle_static
-
-# Objects refer only to objects of a lower rank.
-RANKS = {"serversTransport": 0, "middleware": 1, "service": 2, "router": 3}
-RANKS |= {"tcpServersTransport": 0, "tcpMiddleware": 1, "tcpService": 2, "tcpRouter": 3}
-RANKS |= {"udpService": 2, "udpRouter": 3}
 
 
 @dataclass(slots=True)
@@ -322,9 +317,7 @@ def _causes(disabled: list[Disabled], loaded: Loaded, path: Path) -> list[Proble
     """The causes of disabled objects, without those that loading has reported, and without consequences of others."""
     found = []
     # A broken object also has the reasons of the objects that it refers to; only its own are causes.
-    by_rank = sorted(disabled, key=lambda entry: -RANKS[entry.kind])
-    lowest = {id(text): RANKS[entry.kind] for entry in by_rank for text in entry.errors}
-    for entry in disabled:
+    for entry, own in zip(disabled, own_errors(disabled), strict=True):
         if entry.follows:
             continue
         section, name = SECTIONS[entry.kind], entry.name.removesuffix("@file")
@@ -334,8 +327,8 @@ def _causes(disabled: list[Disabled], loaded: Loaded, path: Path) -> list[Proble
         file, _, line = entry.place.rpartition(":")
         number = int(line) if line.isdigit() else None
         owner = f"{section}.{name}"
-        for text in dict.fromkeys(entry.errors):
-            if text not in reported and lowest[id(text)] == RANKS[entry.kind]:
+        for text in dict.fromkeys(own):
+            if text not in reported:
                 key = text.key if isinstance(text, Fault) else ()
                 where = loaded.lines.line(entry.place, (part, kind, name, *key))
                 at = dotted((part, kind, name, *key))

@@ -481,6 +481,9 @@ http:
       rule: Path(`/a`)
       middlewares: [gone, limit]
       service: s
+    b:
+      service: s
+      rule: Pth(`/b`)
   middlewares:
     limit:
       rateLimit: {average: x}
@@ -495,10 +498,13 @@ http:
         port = lb.logged(r"entry point traefik listens on \S+:(\d+)")[1]
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/state", timeout=20) as answer:
             problems = {each["object"]: each["text"] for each in json.load(answer)["problems"]}
+        lb.logged(r'router a@file is disabled: \S+:5: middleware "gone@file" does not exist\n')
+        lb.logged(r"router b@file is disabled: \S+:9: .*unsupported function: Pth \(did you mean Path\?\)\n")
+        assert lb.log.count("is not a whole number") == 1
     file = lb.dynamic_file
     assert problems["router a@file"] == (
         f'router a@file is disabled: {file}:5: middleware "gone@file" does not exist; '
-        f"{file}:9: rateLimit.average: 'x' is not a whole number"
+        f"{file}:12: rateLimit.average: 'x' is not a whole number"
     )
 
 
