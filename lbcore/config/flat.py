@@ -100,8 +100,10 @@ class FlatTree:
             else:
                 name, inner = found, plain(keys_of(annotation)[found])
         elif get_origin(annotation) is dict:
-            name = key.lower() if self._lowers and key == key.upper() else self._name(node, key)
             inner = plain(get_args(annotation)[1])
+            if inner is str and rest:  # a name with dots in it, as one of a header
+                key, rest = ".".join((key, *rest)), []
+            name = key.lower() if self._lowers and key == key.upper() else self._name(node, key)
         elif get_origin(annotation) in (list, tuple):
             inner = plain(get_args(annotation)[0])
             if self._strict and not (is_position(key) if rest else key.isdecimal()):

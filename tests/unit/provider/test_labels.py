@@ -313,6 +313,12 @@ def test_a_name_that_is_empty_does_not_leave_the_others_alone(key: str) -> None:
     assert (router.middlewares if key == "middlewares" else router.entry_points) == ["", "web"]
 
 
+def test_the_name_of_a_header_may_have_dots() -> None:
+    name = "traefik.http.middlewares.m.headers.customrequestheaders"
+    headers = http({f"{name}.X.One": "1", f"{name}.X": "2", f"{name}.Y": "3"}).middlewares["m"].headers
+    assert headers.custom_request_headers == {"X.One": "1", "X": "2", "Y": "3"}
+
+
 def test_of_two_spellings_of_a_label_the_last_one_counts() -> None:
     name = "traefik.http.routers.a"
     labels = {f"{name}.rule": "Path(`/a`)", f"{name}.Rule": "Path(`/b`)"}
