@@ -143,15 +143,15 @@ def _host(args: list[str], position: int) -> Rule:
     return _any_of(found)
 
 
-def _host_regexp(name: str, host: str) -> Translate:
-    """`name`: the matcher for templates. `host`: the one for names without placeholders."""
+def _host_regexp(name: str, host: str = "") -> Translate:
+    """`name`: the matcher for templates. `host`: the one for names without placeholders; empty: there is none."""
 
     def translate(args: list[str], position: int) -> Rule:
         found: list[Rule] = []
         for value in args:
             check_host(value)
             pattern = expression(value, "[^.]+")
-            if pattern is None and _SERVER_NAME.fullmatch(value):
+            if host and pattern is None and _SERVER_NAME.fullmatch(value):
                 found.append(Matcher(host, (value.lower(),), position))
                 continue
             pattern = _quoted(value) if pattern is None else pattern
@@ -233,7 +233,7 @@ _MATCHERS: Mapping[str, Translate] = {
 }
 _TCP_MATCHERS: Mapping[str, Translate] = {
     "HostSNI": _each("HostSNI", _host_sni),
-    "HostSNIRegexp": _host_regexp("HostSNIRegexp", "HostSNI"),
+    "HostSNIRegexp": _host_regexp("HostSNIRegexp"),
     "ALPN": _each("ALPN", check_protocol),
     "ClientIP": _each("ClientIP", check_client_ip),
 }

@@ -48,6 +48,7 @@ PLAIN = ("HostSNI(`*`)", "ClientIP(`127.0.0.0/30`)", "HostSNI(`*`) && ClientIP(`
 VERSION_2 = (
     *("HostSNI(`a.test`, `x.b.test`)", "HostSNIRegexp(`{x:[a-z]+}.b.test`)", "HostSNI(`*`)", "ALPN(`h2`, `foo`)"),
     *("ClientIP(`127.0.0.1`, `10.0.0.1`)", "HostSNI(`a.test`) && !ClientIP(`127.0.0.1`)"),
+    *("HostSNIRegexp(`a.test`, `{x:.*}`)", "HostSNIRegexp(`a.test`)"),
 )
 HTTP_RULES = (
     *("Host(`a.test`)", "PathPrefix(`/`)", "Host(`x.b.test`) && Path(`/x`)", "Host(`*.b.test`)", "!Host(`a.test`)"),

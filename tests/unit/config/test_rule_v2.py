@@ -43,6 +43,7 @@ TCP = {
     "HostSNI(`*`)": "HostSNI(`*`)",
     "HostSNI(`a`, `b`)": "HostSNI(`a`) || HostSNI(`b`)",
     "HostSNIRegexp(`{x:[a-z]+}.a`)": r"HostSNIRegexp(`^[a-z]+\.a$`)",
+    "HostSNIRegexp(`a.test`)": r"HostSNIRegexp(`^a\.test$`)",  # a HostSNI would need TLS
     "ALPN(`h2`, `foo`)": "ALPN(`h2`) || ALPN(`foo`)",
     "ClientIP(`10.0.0.1`, `10.0.0.2`)": "ClientIP(`10.0.0.1`) || ClientIP(`10.0.0.2`)",
 }
