@@ -125,9 +125,12 @@ class _Reader:
         elif default is not None:
             self.default(default)
         names = [name for name, _, _, _ in self.paths]
-        last = {content["rule"]: index for index, (_, content, _, _) in enumerate(self.paths)}
+        last: dict[str, int] = {}  # the path that counts, by rule: one without servers is not there in Traefik
+        for index, (_, content, _, _) in enumerate(self.paths):
+            if content["rule"] not in last or self.has_servers(content["service"]):
+                last[content["rule"]] = index
         for index, (name, content, part, faults) in enumerate(self.paths):
-            if content["rule"] and index < last[content["rule"]]:
+            if content["rule"] and index != last[content["rule"]]:
                 if content != self.paths[last[content["rule"]]][1]:
                     text = "another path of this Ingress has the same rule, and counts, as in Traefik"
                     draft.complain(f"{self.source.text}: {part.path}: {text}")
@@ -137,6 +140,11 @@ class _Reader:
             faults = [*self.source.faults, *faults]
             key = draft.claim("http", "routers", key, (self.source.kind, self.source.namespace, self.source.name, key))
             draft.put("http", "routers", key, content, self.source.text, part.path, faults)
+
+    def has_servers(self, service: str) -> bool:
+        """Whether a service of a path has any."""
+        content = self.context.draft.content("http", "services", service) if service else None
+        return bool(content and content["loadBalancer"]["servers"])
 
     def foreign(self, names: list[str]) -> list[str]:
         """Names of other providers that the namespace may not use, and why."""

@@ -202,12 +202,13 @@ def test_services_of_namespaces_that_read_alike_are_two() -> None:
             assert server.url == ("http://127.0.0.3:8080" if "a.test" in router.rule else "http://127.0.0.4:8080")
 
 
-def test_of_two_paths_with_one_rule_the_last_one_counts() -> None:
-    """Which of both it is shows in its service."""
+@pytest.mark.parametrize("counts", ["other", "web"])
+def test_of_two_paths_with_one_rule_the_last_one_that_has_servers_counts(counts: str) -> None:
     both = [path("/a", name=name) for name in ("web", "other")]
-    outcome = read(service("web"), service("other"), ingress("i", "a.test", *both))
+    things = [service("web"), service("other"), slice_of("web", ["127.0.0.2"], 80), slice_of(counts, ["127.0.0.3"], 80)]
+    outcome = read(*things, ingress("i", "a.test", *both))
     (router,) = outcome.reading.config.http.routers.values()
-    assert (router.service, router.faults) == ("default-other-80", ())
+    assert (router.service, router.faults) == (f"default-{counts}-80", ())
     assert "has the same rule, and counts" in outcome.reading.problems[0]
 
 
