@@ -49,3 +49,8 @@ cdef class Recording(Filter):
         span.ptr = self.base + offset
         span.len = min(self.size - offset, most)
         return span
+
+
+cdef class RefusedBody:
+    cdef MemoryBudget budget
+    cdef bytes text

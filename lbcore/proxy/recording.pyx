@@ -144,3 +144,15 @@ cdef class Recording(Filter):
         self.base = NULL
         self.budget.give(self.room)
         self.room = self.size = 0
+
+
+@cython.final
+cdef class RefusedBody:
+    """What a server was sent of a body, and did not look at: bytes that were taken from the budget, and go back with it."""
+
+    def __cinit__(self, MemoryBudget budget, bytes text):
+        self.budget = budget
+        self.text = text
+
+    def __dealloc__(self):
+        self.budget.give(len(self.text))

@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t
 from lbcore.middleware.base cimport Tries
 from lbcore.proxy.copies cimport Copy
 from lbcore.proxy.gates cimport Gates
-from lbcore.proxy.recording cimport Recording, Replay
+from lbcore.proxy.recording cimport Recording, RefusedBody, Replay
 from lbcore.http.sink cimport Filter
 from lbcore.routing.decision cimport Decision
 from lbcore.proxy.exchange cimport Exchange
@@ -33,7 +33,7 @@ cdef class RequestWay(Exchange):
     cdef list copies                   # Copy, that wait for the end of the body; None = none
     cdef bint body_ended               # the client's body has come to its end
     cdef bint takes_body               # the body is to come when the exchange begins to wait
-    cdef bytes refused                 # what a server was sent of the body, and did not look at; None = nothing
+    cdef RefusedBody refused           # what a server was sent of the body, and did not look at; None = nothing
     cdef bint body_lost                # what had all of the body has left with the middlewares of a service
     cdef Tries tries                   # what the route prescribes for further attempts; None = nothing
 

@@ -9,7 +9,7 @@ from lbcore.http.message cimport Message
 from lbcore.http.request cimport Request
 from lbcore.http.span cimport span_of
 from lbcore.proxy.copies cimport Copy, make_copy
-from lbcore.proxy.recording cimport Recording, Replay
+from lbcore.proxy.recording cimport Recording, RefusedBody, Replay
 from lbcore.http.sink cimport Filter, Sink
 from lbcore.routing.decision cimport Decision, FailoverStep
 from lbcore.routing.failover cimport most_repeatable
@@ -71,7 +71,8 @@ cdef class RequestWay(Exchange):
         return 0 if ended else self.client.want_body()
 
     cdef void keep_refused(self, bytes body) noexcept:
-        self.refused = body
+        if self.entry_point.budget.take(len(body)):
+            self.refused = RefusedBody(self.entry_point.budget, body)
 
     cdef void lose_refused(self) noexcept:
         """What was sent of the body has no meaning behind other filters."""
@@ -80,9 +81,9 @@ cdef class RequestWay(Exchange):
 
     cdef int send_refused(self) except -1:
         """Send what a server did not look at to another one, or to this one once more."""
-        cdef bytes body = self.refused
+        cdef RefusedBody body = self.refused
         self.refused = None
-        self.stream.put(span_of(body, len(body)))
+        self.stream.put(span_of(body.text, len(body.text)))
         if self.body_ended:
             self.stream.end(self.request.trailers_to_forward())
         return self.stream.flush()

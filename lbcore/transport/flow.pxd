@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint64_t, uint8_t
 from lbcore.http.field_list cimport FieldBlock, FieldList
 from lbcore.http.message cimport Message
 from lbcore.http.span cimport Span
+from lbcore.state.budget cimport MemoryBudget
 from lbcore.transport.reactor cimport Flushable, Reactor
 
 cdef enum:
@@ -100,6 +101,7 @@ cdef class FlowSession(Flushable):
     cdef bint asks                     # the peer is a server
     cdef Flow* first_ready             # the first marked flow, borrowed; NULL = none
     cdef Flow* last_ready
+    cdef MemoryBudget budget           # from which `kept` is taken; there before the first flow with `keeps`
     cdef Py_ssize_t kept               # bytes that were sent of all flows with `keeps`
     cdef Py_ssize_t buffered           # bytes of all flows that were put, and not given to the library
     cdef int64_t bytes_in              # since the owner has last counted them
@@ -122,6 +124,8 @@ cdef class FlowSession(Flushable):
     cdef int put_end(self, Flow* flow, Message trailers) except -1
     cdef int discard(self, Flow* flow) except -1
     cdef void end_keeping(self, Flow* flow) noexcept
+    cdef void drop_kept(self, Flow* flow, Py_ssize_t counted) noexcept
+    cdef void keep_sent(self, Flow* flow, Py_ssize_t length) noexcept
 
     # Of one stream, implemented by the protocols
     cdef int put(self, Flow* flow, Span data) except -1

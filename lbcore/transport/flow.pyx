@@ -327,11 +327,30 @@ cdef class FlowSession(Flushable):
     cdef void end_keeping(self, Flow* flow) noexcept:
         """Drop what was kept of a flow's output: it will not be sent once more."""
         if flow.keeps:
-            flow.keeps = False
-            self.kept -= flow.output.unacknowledged
-            blocks_forget(&flow.output)
-            if flow.eof:
-                drop_trailers(flow)
+            self.drop_kept(flow, flow.output.unacknowledged)
+
+    cdef void drop_kept(self, Flow* flow, Py_ssize_t counted) noexcept:
+        """`end_keeping` of a flow of whose kept bytes so many are in `kept`, and taken from the budget."""
+        flow.keeps = False
+        if counted:
+            self.kept -= counted
+            self.budget.give(counted)
+        blocks_forget(&flow.output)
+        if flow.eof:
+            drop_trailers(flow)
+
+    cdef void keep_sent(self, Flow* flow, Py_ssize_t length) noexcept:
+        """Count bytes that were sent just now of a flow that `keeps`. Without room for them, nothing is kept of it any more."""
+        cdef Py_ssize_t before = flow.output.unacknowledged - length
+        if flow.output.unacknowledged > KEPT_BYTES:
+            self.drop_kept(flow, before)
+        elif self.kept + length > KEPT_IN_ALL:
+            self.budget.row.bodies_shed += 1
+            self.drop_kept(flow, before)
+        elif self.budget.take(length):
+            self.kept += length
+        else:
+            self.drop_kept(flow, before)
 
     # Implemented by the protocols. Nothing happens to a flow that is closed, or whose session is freed.
 

@@ -376,6 +376,7 @@ cdef class Http2ServerStream(ServerStream):
             raise MemoryError
         session.submit_request(&self.flow, has_body or self.asks_to_switch)
         self.flow.keeps = has_body
+        session.budget = exchange.entry_point.budget
         self.sent = not has_body
         if self.sent:
             self.await_answer()
@@ -590,11 +591,15 @@ cdef class Http2ServerStream(ServerStream):
         """Report the error to the exchange, if there is one: its answer will not be completed."""
         cdef Exchange exchange = self.exchange
         cdef uint64_t serial
+        cdef bytes kept
         self.exchange = None
         if exchange is None:
             return 0
         if self.refused and self.flow.keeps:
-            exchange.keep_refused(blocks_all(&self.flow.output))
+            kept = blocks_all(&self.flow.output)
+            if self.connection is not None:
+                self.connection.session.end_keeping(&self.flow)    # its room is that of the copy
+            exchange.keep_refused(kept)
         if self.connection is not None:
             self.connection.session.discard(&self.flow)
         serial = exchange.serial

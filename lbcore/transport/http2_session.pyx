@@ -19,7 +19,7 @@ from lbcore.http2.nghttp2 cimport *
 from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLOUT
 from lbcore.transport.flow cimport (
     BUFFERED_BYTES, CREDIT, DEFAULT_URGENCY, FLOW_BYTES, FLOW_CLOSED, FLOW_INPUT, FLOW_ROOM, FRAME_CREDIT, RESET_CANCELLED,
-    KEPT_BYTES, KEPT_IN_ALL, RESET_CONNECT, RESET_MALFORMED, RESET_NO_ERROR, SESSION_WINDOW, STREAM_WINDOW, Flow, FlowSession,
+    RESET_CONNECT, RESET_MALFORMED, RESET_NO_ERROR, SESSION_WINDOW, STREAM_WINDOW, Flow, FlowSession,
     blocks_add, blocks_copy, blocks_free, blocks_move, drop_trailers, queue_add, queue_free, queue_len, queue_take,
 )
 from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, OwnedSocket
@@ -184,9 +184,7 @@ cdef int on_send_data(void* session, const FrameHead* frame, const uint8_t* head
     memcpy(output.base + output.end, head, 9)
     if flow.keeps:
         blocks_copy(&flow.output, output.base + output.end + 9, <Py_ssize_t>length)
-        self.kept += <Py_ssize_t>length
-        if flow.output.unacknowledged > KEPT_BYTES or self.kept > KEPT_IN_ALL:
-            self.end_keeping(flow)
+        self.keep_sent(flow, <Py_ssize_t>length)
     else:
         blocks_move(&flow.output, output.base + output.end + 9, <Py_ssize_t>length)
     output.end += <Py_ssize_t>length + 9

@@ -261,6 +261,57 @@ def test_a_refused_body_of_which_a_part_is_not_kept_is_not_sent_again() -> None:
         assert lb.ask(request(2, b"x" * 70000))[2] == expected(2, b"x" * 70000)
 
 
+def held(lb: Edge) -> int:
+    return lb.proxy._region.body_memory
+
+
+def test_what_is_kept_of_bodies_is_taken_from_the_memory_for_bodies() -> None:
+    server = StrictServer(20, complete=lambda connection, stream: None)
+    with through(server) as lb:
+        first, second = lb.client(), lb.client()
+        first.send(request(1, b"x" * 1000))
+        second.send(request(2, b"x" * 500))
+        eventually(lambda: held(lb) == 1500, "both are kept")
+        (connection,) = server.connections
+        eventually(lambda: len(connection.open) == 2 and all(connection.open[stream].body for stream in (1, 3)), "sent")
+        connection.refuse(1)
+        eventually(lambda: 5 in connection.open and len(connection.open[5].body) in (500, 1000), "sent once more")
+        eventually(lambda: held(lb) == 1500, "what was sent once more is kept once")
+        connection.answer(3)
+        connection.answer(5)
+        assert {peer.message()[0] for peer in (first, second)} == {"HTTP/1.1 200 OK"}
+        assert (held(lb), lb.proxy._region.bodies_shed) == (0, 0)
+
+
+def test_a_refused_body_for_which_there_is_no_memory_is_not_sent_again_and_counted() -> None:
+    server = StrictServer(20, complete=refusing(1))
+    with contextlib.closing(server), edge(config_for(server.url), static={"bodyMemoryBytes": 999}) as lb:
+        assert lb.ask(request(1, b"x" * 1000))[0] == "HTTP/1.1 502 Bad Gateway"
+        assert (held(lb), lb.proxy._region.bodies_shed) == (0, 1)
+        assert lb.ask(request(2, b"x" * 999))[2] == expected(2, b"x" * 999)
+        assert lb.ask(request(3, b"x" * 999))[2] == expected(3, b"x" * 999)
+        assert lb.ask(request(4, b"x" * 999))[2] == expected(4, b"x" * 999)  # refused at first
+        assert (held(lb), lb.proxy._region.bodies_shed) == (0, 1)
+
+
+def test_more_than_a_connection_keeps_of_all_its_bodies_is_counted() -> None:
+    count, size = 72, 60000  # 4.3 MB
+    server = StrictServer(100, complete=lambda connection, stream: None)
+    with through(server) as lb:
+        peers = [lb.client() for _ in range(count)]
+        for number, peer in enumerate(peers):
+            peer.send(request(number, b"x" * size))
+        eventually(lambda: sum(len(connection.open) for connection in server.connections) == count, "all have come")
+        eventually(lambda: lb.proxy._region.bodies_shed > 0, "some are not kept")
+        assert held(lb) <= 4 << 20
+        for connection in server.connections:
+            for stream in list(connection.open):
+                eventually(lambda c=connection, s=stream: len(c.open[s].body) == size, "it is there")  # type: ignore[misc]
+                connection.answer(stream)
+        assert {peer.message()[0] for peer in peers} == {"HTTP/1.1 200 OK"}
+        assert held(lb) == 0
+
+
 def test_a_body_that_a_middleware_of_the_service_has_changed_is_sent_again_behind_it() -> None:
     server = StrictServer(20, complete=refusing(4))
     dynamic = config_for(server.url)
