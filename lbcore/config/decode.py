@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from lbcore.config.model import UNSUPPORTED, Model, Object, fields_of
 from lbcore.config.scalars import Plain, is_off, to_bool, to_float, to_int
-from lbcore.config.tree import Path, Tree
+from lbcore.config.tree import Path, Tree, texts_in
 from lbcore.config.words import WORDS, plain_word
 from lbcore.errors import ConfigError, Problem, Severity
 
@@ -472,18 +472,29 @@ class _Decoder:
         return None
 
     def object(self, data: dict[str, Any], model: type[Object], path: Path) -> Object:
-        owner = self.owners[path]
-        place = f"{self.tree.file}:{owner.line}" if owner.line else self.tree.file
         for _ in range(3):
             try:
-                return model.model_validate({**data, "place": place, "faults": tuple(owner.faults)})
+                return model.model_validate({**data, **self.about(model, path, data)})
             except ValidationError as error:
                 details = error.errors(include_url=False)
                 for detail in details:
                     self.invalid(path, detail)
                 wrong = {detail["loc"][0] if detail["loc"] else "" for detail in details}
                 data = {key: item for key, item in data.items() if key not in wrong} if "" not in wrong else {}
-        return model.model_validate({"place": place, "faults": tuple(owner.faults)})
+        return model.model_validate(self.about(model, path, {}))
+
+    def about(self, model: type[Object], path: Path, data: dict[str, Any]) -> dict[str, Any]:
+        """What no file can set of an object. `data`: of it, by canonical keys."""
+        owner = self.owners[path]
+        place = f"{self.tree.file}:{owner.line}" if owner.line else self.tree.file
+        found: dict[str, Any] = {"place": place, "faults": tuple(owner.faults)}
+        if owner.faults and "texts" in model.model_fields:
+            written, fields = self.tree.value_at(self.written[path]), _words(model).fields
+            if isinstance(written, dict):
+                read = {key for key in written if fields.get(key.lower()) in data}
+                written = {key: item for key, item in written.items() if key not in read or isinstance(item, dict)}
+            found["texts"] = texts_in(written)
+        return found
 
     def invalid(self, base: Path, detail: Any) -> None:
         path = (*base, *(part for part in detail["loc"] if part != "[key]"))

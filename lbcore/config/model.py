@@ -18,7 +18,7 @@ SECRETS = "not shown"
 UNSUPPORTED = "not supported by this version of lbcore"
 # Attributes that no file can set.
 HIDDEN = frozenset({"place", "faults", "closed", "bundles", "generated", "settled", "given", "identity"})
-HIDDEN |= {"certificate_text", "key_text", "authorities", "ruled_by_default"}
+HIDDEN |= {"certificate_text", "key_text", "authorities", "ruled_by_default", "texts"}
 
 
 class Change(NamedTuple):

@@ -25,6 +25,7 @@ class Router(Object):
 
     parentRefs        routers whose requests it sees, as their middlewares have left them; these have no service then.
     ruled_by_default  whether its rule is that of its provider.
+    texts             if it has faults: all texts in it, with keys, but those that could be read. See `config.claims`.
     """
 
     rule: str = ""
@@ -37,6 +38,7 @@ class Router(Object):
     tls: RouterTls | None = None
     parent_refs: list[str] = []
     ruled_by_default: SkipJsonSchema[bool] = False
+    texts: SkipJsonSchema[tuple[str, ...]] = ()
 
     @field_validator("priority")
     @classmethod

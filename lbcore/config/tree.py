@@ -24,6 +24,9 @@ MERGE = "tag:yaml.org,2002:merge"
 NULL = "tag:yaml.org,2002:null"
 
 
+MAX_TEXTS = 1000
+
+
 @dataclass(slots=True)
 class Tree:
     """The content of a file: mappings, lists, and scalars as text (None = empty), as Traefik reads them.
@@ -50,11 +53,33 @@ class Tree:
             return self.prefix + dotted(path)
         return self.prefix + self.separator.join(map(str, path))
 
+    def value_at(self, path: Path) -> Any:
+        """The value of an element, by its path as written."""
+        value: Any = self.content
+        for key in path:
+            value = value[key]
+        return value
+
     def line(self, path: Path) -> int | None:
         """The line of an element, or of the nearest one around it."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path)
+
+
+def texts_in(value: Any) -> tuple[str, ...]:
+    """All texts in what stands for an object, its keys among them, in order; so many at most."""
+    found: dict[str, None] = {}
+    ahead = [value]
+    while ahead and len(found) < MAX_TEXTS:
+        part = ahead.pop()
+        if isinstance(part, dict):
+            ahead += [each for item in reversed(part.items()) for each in reversed(item)]
+        elif isinstance(part, list):
+            ahead += reversed(part)
+        elif part is not None:
+            found[str(part).strip()] = None
+    return tuple(found)
 
 
 def dotted(path: Path) -> str:

@@ -10,17 +10,21 @@ from lbcore.middleware.base cimport ANSWER, Context, Middleware
 
 @cython.final
 cdef class Respond(Middleware):
-    """Answers every request with one status and text."""
+    """Answers every request with one status and text. `is_error`: as lbcore answers what no router takes."""
 
     cdef int status
     cdef bytes text
+    cdef bint is_error
 
-    def __init__(self, str name, int status, bytes text):
+    def __init__(self, str name, int status, bytes text, bint is_error=False):
         self.name = name
         self.status = status
         self.text = text
+        self.is_error = is_error
 
     cdef int on_request(self, Request request, Response answer, Context context) except -1:
+        if self.is_error:
+            answer.append(span_of(b"X-Content-Type-Options", 22), span_of(b"nosniff", 7))
         return respond(answer, self.status, self.text)
 
 

@@ -10,10 +10,20 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lbcore.config import dynamic as model
+from lbcore.config.claims import (
+    entry_points_claimed,
+    is_guarded,
+    options_claimed,
+    parents_claimed,
+    priority_claimed,
+    rule_text,
+)
 from lbcore.config.difference import OF_KIND, qualify, references, without
 from lbcore.config.report import with_places
 from lbcore.config.resolved import entry_points_of, options_name, rule_of, tls_of
+from lbcore.config.rule import hosts_in
 from lbcore.config.static import StaticConfig
+from lbcore.config.tls import DEFAULT
 from lbcore.config.validate.findings import Checked, Disabled, Findings, Todo, in_order
 from lbcore.config.validate.http import check
 from lbcore.config.validate.routers import spread_in_trees
@@ -22,7 +32,7 @@ from lbcore.middleware.challenges import Challenges
 from lbcore.middleware.recursion import RefuseRecursion
 from lbcore.middleware.respond import Ping
 from lbcore.routing.balancer import LoadBalancer
-from lbcore.routing.closed import closed
+from lbcore.routing.closed import closed, closed_status
 from lbcore.routing.compile_layer4 import Layer4Part
 from lbcore.routing.compile_middlewares import Compilation, MiddlewareCompiler, reason_of
 from lbcore.routing.compile_own import (
@@ -60,6 +70,10 @@ ADMIN_STANDS_IN = "unix:/"  # stands for the admin server when a configuration i
 AT_ONCE = 500  # tables one after another of which each takes over parts of the one before, until one is made anew
 
 
+# By entry point, whether it is of requests over TLS, and router: this, the status of its answers, and what it became.
+Closed = dict[tuple[str, bool, str], tuple[model.Router, int, Compiled]]
+
+
 @dataclass(frozen=True, slots=True)
 class MadeOf:
     """What a table was compiled of: the next one takes over what is made of the same.
@@ -67,7 +81,7 @@ class MadeOf:
     routes  by entry point and router, without those below others.
     placed  by entry point, and whether it is of those over TLS: the routers in the order of trial.
     in_trees  routers below others, and those above them.
-    closed  by entry point and router: what stands in the place of routers that cannot run.
+    closed  what stands in the place of routers that cannot run.
     length  tables before it that have taken over parts of each other.
     """
 
@@ -77,7 +91,7 @@ class MadeOf:
     routes: Mapping[str, Mapping[str, Route]]
     placed: Mapping[tuple[str, bool], Order]
     in_trees: set[str]
-    closed: Mapping[tuple[str, str], tuple[model.Router, Compiled]]
+    closed: Closed
     length: int
     tcp: TcpPart
     udp: Layer4Part
@@ -251,7 +265,7 @@ def find_problems(
 
 def ranked(name: str, router: model.Router) -> Ranked:
     """A router with its priority: the length of its rule, if it names none."""
-    return router.priority or len(router.rule.encode()), name, router
+    return priority_claimed(router) or len(rule_text(router).encode()), name, router
 
 
 class _Compiler:
@@ -278,7 +292,17 @@ class _Compiler:
         self.placed: dict[tuple[str, bool], Order] = {}
         self.ranks_gone: list[Rank] = []  # in the table in force, of those that have to be made again
         self.in_trees: set[str] = set()  # routers below others, and those above them
-        self.closed: dict[tuple[str, str], tuple[model.Router, Compiled]] = {}
+        self.lost = self.lost_children()
+        self.closed: Closed = {}
+
+    def lost_children(self) -> dict[str, list[str]]:
+        """By router: those that name it as one above them in a text that could not be read."""
+        lost: dict[str, list[str]] = {}
+        for name in self.found.routers if self.trees.children else ():
+            if (router := self.http.routers.get(name)) is not None and router.texts and not router.parent_refs:
+                for parent in parents_claimed(router, name, self.trees.children):
+                    lost.setdefault(parent, []).append(name)
+        return lost
 
     def follow(self, before: Table, todo: Todo) -> None:
         """Take over all of the table in force but what has to be made again."""
@@ -319,7 +343,7 @@ class _Compiler:
             return points[key]
 
         routers: dict[tuple[str, bool], list[Ranked]] = {}
-        out: dict[str, list[Ranked]] = {}  # by entry point: those with TLS that cannot run there
+        out: dict[tuple[str, bool], list[Ranked]] = {}  # those that cannot run there
         todo = in_order(None if self.todo is None else self.todo["router"], self.http.routers)
         for name, router in todo.items():
             if name not in self.found.routers and (errors := self.middlewares.errors_of(router, name)):
@@ -335,12 +359,10 @@ class _Compiler:
                 self.found.routers[name] = list(dict.fromkeys(errors))
                 if not any(self.middlewares.lacks_middlewares(point, name) for point in wanted):
                     self.found.following.add(("router", name))
-            for point in wanted:
-                encrypted = tls_of(router, point, self.static) is not None
-                if point in sound:
-                    routers.setdefault((point, encrypted), []).append(ranked(name, router))
-                elif encrypted:
-                    out.setdefault(point, []).append(ranked(name, router))
+            for point in wanted if runs else entry_points_claimed(router, self.static):
+                there = routers if point in sound else out
+                for encrypted in self.kinds(point, router):
+                    there.setdefault((point, encrypted), []).append(ranked(name, router))
                 if sound and point not in sound:
                     text = "; ".join(errors_on(point, name))
                     self.found.warnings.append(f"router {name} is not on entry point {point}: {text}")
@@ -351,7 +373,7 @@ class _Compiler:
             all_encrypted = self.static.entry_points[point].http.tls is not None
             for encrypted in (False, True):
                 entries = routers.get((point, encrypted), [])
-                placed = self.place(point, encrypted, entries, out.get(point, []) if encrypted else [])
+                placed = self.place(point, encrypted, entries, out.get((point, encrypted), []))
                 compiled = self.own.add(point, placed) if all_encrypted == encrypted else placed.compiled
                 order[encrypted][point] = compiled
                 if routes:
@@ -366,7 +388,7 @@ class _Compiler:
         servers = {**self.services.servers, **tcp.servers, **udp.servers}
         acceptors = self.tls.acceptors()
         disabled = self.found.disabled() + tcp.disabled + udp.disabled
-        said = dict.fromkeys([*self.found.warnings, *udp.warnings])
+        said = dict.fromkeys([*self.found.warnings, *tcp.warnings, *udp.warnings])
         warnings = with_places(said, self.dynamic, self.static)
         # Those of a table in which no one speaks TLS need not be looked at again.
         plain = self.before is not None and not self.before.speaks_tls
@@ -471,25 +493,39 @@ class _Compiler:
                 continue
             tls = tls_of(router, point, self.static)
             placed.append((self.rank(entry), compiled, "" if tls is None else options_name(tls, name)))
-        if encrypted:
-            placed += [(self.rank(entry), each, CLOSED) for entry in out if (each := self.close(point, entry))]
+        placed += [(self.rank(entry), each, CLOSED) for entry in out if (each := self.close(point, encrypted, entry))]
         before = self.placed.get((point, encrypted))
         order = Order(placed) if self.todo is None or before is None else before.changed(self.ranks_gone, placed)
         self.placed[point, encrypted] = order
-        if encrypted and order.ranks:
+        if encrypted and any(options != CLOSED for options in order.options):
             self.tls.add_all(point, order)
         return order
 
-    def close(self, point: str, entry: Ranked) -> Compiled | None:
+    def kinds(self, point: str, router: model.Router) -> tuple[bool, ...]:
+        """Whether a router takes what comes over TLS, or the rest; both if its text does not tell."""
+        is_sure = router.tls is not None or not router.faults
+        return (tls_of(router, point, self.static) is not None,) if is_sure else (False, True)
+
+    def close(self, point: str, encrypted: bool, entry: Ranked) -> Compiled | None:
         """What stands in the place of a router that cannot run. None: nothing has to."""
         _, name, router = entry
-        of, found = (self.before.made_of.closed if self.before is not None else {}).get((point, name), (None, None))
-        if of is not router:
-            found = closed(point, name, router, self.static)
-        tls = tls_of(router, point, self.static)
-        if found is not None and tls is not None:
-            self.closed[point, name] = router, found
-            self.tls.close(point, name, found[0].rule, options_name(tls, name))
+        tls = tls_of(router, point, self.static) if encrypted else None
+        options = options_claimed(router, name, tls, self.tls.names) if encrypted else DEFAULT
+        guarded = is_guarded(name, self.http, self.trees.children)
+        key = point, encrypted, name
+        status = closed_status(router, self.static, guarded, options != DEFAULT)
+        of, before, found = (self.before.made_of.closed if self.before is not None else {}).get(key, (None, 0, None))
+        if of is not router or before != status:
+            found = closed(name, router, self.static, status)
+        if found is None:
+            return None
+        self.closed[key] = router, status, found
+        if options != DEFAULT and hosts_in(found[0].rule):
+            self.tls.close(point, name, found[0].rule, options, accept=tls is not None)
+        else:
+            self.found.warnings.append(
+                f"router {name} cannot run on entry point {point}: no other router takes its requests"
+            )
         return found
 
     def indexed(self, point: str, encrypted: bool, order: list[Compiled]) -> RouteIndex:
@@ -552,15 +588,22 @@ class _Compiler:
 
     def below(self, point: str, name: str, outer: Route) -> RouteIndex:
         """The children of a router. Those that cannot be built are left out; ValueError if all are."""
-        children = [child for child in self.trees.children[name] if child not in self.found.routers]
+        children = dict.fromkeys([*self.trees.children[name], *self.lost.get(name, ())])
         entries = [ranked(child, self.http.routers[child]) for child in children]
         compiled: list[Compiled] = []
+        runs = False
         for _, child, router in sorted(entries, key=self.rank):
-            try:
-                filed = file_rule(rule_of(router, self.static))
-                compiled.append((filed, self.route(point, child, router, outer)))
-            except Exception as error:
-                self.found.routers[child] = [reason_of(error)]
-        if not compiled:
+            if child not in self.found.routers:
+                try:
+                    filed = file_rule(rule_of(router, self.static))
+                    compiled.append((filed, self.route(point, child, router, outer)))
+                    runs = True
+                    continue
+                except Exception as error:
+                    self.found.routers[child] = [reason_of(error)]
+            guarded = is_guarded(child, self.http, self.trees.children)
+            if (place := closed(child, router, self.static, closed_status(router, self.static, guarded))) is not None:
+                compiled.append(place)
+        if not runs:
             raise ValueError("building child routers muxer: no child routers could be added to muxer")
         return RouteIndex(compiled)

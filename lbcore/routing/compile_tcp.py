@@ -10,13 +10,20 @@ from datetime import timedelta
 from operator import itemgetter
 
 from lbcore.config import tcp as model
+from lbcore.config.claims import (
+    options_claimed,
+    priority_claimed,
+    rule_text,
+    tcp_entry_points_claimed,
+    tcp_rule_claimed,
+)
 from lbcore.config.difference import OF_KIND, Difference, Users, qualify, without
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.resolved import options_name, tcp_entry_points_of, tcp_rule_of
-from lbcore.config.rule import RuleError, is_catch_all, matchers_in
+from lbcore.config.rule import is_catch_all, matchers_in
 from lbcore.config.static import StaticConfig
 from lbcore.config.tcp.servers_transports import TcpDialing
-from lbcore.config.tls import ServerTls
+from lbcore.config.tls import DEFAULT, ServerTls
 from lbcore.config.validate.findings import Todo, in_order
 from lbcore.config.validate.tcp import check_tcp
 from lbcore.config.validate.tls import options_errors
@@ -52,7 +59,8 @@ def tcp_router_identity(name: str) -> str:
 
 def priority_of(router: model.TcpRouter) -> int:
     """The configured priority, else the length of the rule in bytes; the rule that matches everything comes last."""
-    return router.priority or (-1 if is_catch_all(router.rule) else len(router.rule.encode()))
+    text = rule_text(router)
+    return priority_claimed(router) or (-1 if is_catch_all(text) else len(text.encode()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +98,7 @@ class TcpPart(Layer4Part):
 
 
 class TcpCompiler(Layer4Compiler):
-    """Builds routers, and the services to which they lead, each once."""
+    """Builds routers, and the services to which they lead, each once. `warnings`: about routers that cannot run."""
 
     layer = "tcp"
 
@@ -120,7 +128,9 @@ class TcpCompiler(Layer4Compiler):
         disabled = [] if stays else check_tcp(dynamic.tcp, static, dynamic.tls, self.todo)
         super().__init__(dynamic.tcp.services, disabled, slots, region, worker, known)
         self.stays = before if stays else None
+        self.warnings: list[str] = []
         if stays and before is not None:
+            self.warnings = before.warnings
             self.take(before)
         elif before is not None and self.todo is not None:
             self.before = before
@@ -150,24 +160,23 @@ class TcpCompiler(Layer4Compiler):
         wrong = {entry.name for entry in self.disabled if entry.kind == "tcpRouter"}
         leads, ranked = self.kept(tls)
         for name, router in in_order(None if self.todo is None else self.todo["router"], self.tcp.routers).items():
-            if name in wrong and not self.is_closed(name, router):
-                continue
             try:
                 if name in wrong:
-                    route = self.closed(name, router, tls)
+                    made = self.closed(name, router, tls)
                 else:
-                    route = self.route(name, router, self.of(router, name), tls)
+                    made = [self.route(name, router, self.of(router, name), tls)]
                     leads[name] = qualify(router.service, name)
             except Exception as error:
                 self.disabled.append(self.disable("Router", name, error))
                 continue
-            for point in tcp_entry_points_of(router, self.static):
-                key = (-priority_of(router), self.static.providers.rank(name), name)
-                ranked.setdefault(point, []).append((key, route))
+            points = (tcp_entry_points_claimed if name in wrong else tcp_entry_points_of)(router, self.static)
+            key = (-priority_of(router), self.static.providers.rank(name), name)
+            for point in points:
+                ranked.setdefault(point, []).extend((key, each) for each in made)
         self.drop_unused(leads)
         order = {point: sorted(entries, key=itemgetter(0)) for point, entries in ranked.items() if entries}
         routes = {point: [route for _, route in entries] for point, entries in order.items()}
-        parts = self.tcp, self.tls, routes, self.services, self.servers, self.disabled, list[str]()
+        parts = self.tcp, self.tls, routes, self.services, self.servers, self.disabled, self.warnings
         return TcpPart(*parts, self.users, leads, order, bool(self.ends_tls))
 
     def kept(self, tls: TlsCompiler) -> tuple[dict[str, str], dict[str, list[RankedRoute]]]:
@@ -227,25 +236,33 @@ class TcpCompiler(Layer4Compiler):
             return super().touched
         return [*self.remade, *self.dropped]
 
-    def is_closed(self, name: str, router: model.TcpRouter) -> bool:
-        """Whether a router that cannot run keeps its place: its TLS options, which may ask for certificates of clients,
-        cannot be used, and other routers must not take its connections by theirs."""
-        if router.tls is None or router.tls.passthrough or not options_errors(self.tls, options_name(router.tls, name)):
-            return False
-        try:
-            return bool(matchers_in(tcp_rule_of(router, self.static)))
-        except RuleError:
-            return False
+    def closed(self, name: str, router: model.TcpRouter, tls: TlsCompiler) -> list[TcpRoute]:
+        """What stands in the place of a router that cannot run, so that others do not take its connections: they may
+        have no middlewares that refuse clients, or other TLS options. Empty: nothing has to."""
+        rule, own = tcp_rule_claimed(router, self.static), router.tls
+        if rule is None or not matchers_in(rule):
+            return []
+        takes_all, passes = is_catch_all(rule_text(router)), own is not None and own.passthrough
+        options = DEFAULT if passes else options_claimed(router, name, own, self.tls.options)
+        if own is not None and options is not None and options_errors(self.tls, options) and not passes:
+            acceptor = tls.acceptor_of_layer_4(options)
+            route = TcpRoute(name, Program(rule), [], NO_SERVICE, None, True, acceptor, takes_all)
+            self.ends_tls.append(route)
+            self.warnings.append(f"tcp router {name} cannot run: there is no handshake for what its rule takes")
+            return [route]
+        may_guard = router.faults or router.middlewares or self.is_faulty(qualify(router.service, name))
+        if not may_guard and options == DEFAULT:
+            return []
+        kinds = (own is not None,) if own is not None or not router.faults else (False, True)
+        self.warnings.append(f"tcp router {name} cannot run: no other router takes its connections")
+        nobody = [Networks([])]
+        return [
+            TcpRoute(name, Program(rule), nobody, NO_SERVICE, None, encrypted, None, takes_all) for encrypted in kinds
+        ]
 
-    def closed(self, name: str, router: model.TcpRouter, tls: TlsCompiler) -> TcpRoute:
-        """What stands in the place of a router whose TLS options cannot be used: it refuses all handshakes."""
-        assert router.tls is not None
-        acceptor, takes_all = tls.acceptor_of_layer_4(options_name(router.tls, name)), is_catch_all(router.rule)
-        rule = Program(tcp_rule_of(router, self.static))
-        route = TcpRoute(name, rule, [], NO_SERVICE, encrypted=True, acceptor=acceptor, takes_all=takes_all)
-        self.ends_tls.append(route)
-        tls.warn(f"tcp router {name} cannot run: there is no handshake for what its rule takes")
-        return route
+    def is_faulty(self, service: str) -> bool:
+        """Whether the text of a service could not be read."""
+        return service in self.tcp.services and bool(self.tcp.services[service].faults)
 
     def route(self, name: str, router: model.TcpRouter, service: Service, tls: TlsCompiler) -> TcpRoute:
         """The route of a router."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from lbcore.config.dynamic import DynamicConfig
@@ -42,6 +43,7 @@ class TlsCompiler:
         # Options and hosts of the routers that have others than the default ones, by entry point and name.
         self._routers: dict[str, dict[str, tuple[str, list[str]]]] = {}
         self._closed: dict[str, dict[str, str]] = {}  # those of routers that cannot run; CLOSED: there is no handshake
+        self._taken: dict[str, set[str]] = {}  # those that such routers take TLS for, by entry point
         self._out: list[tuple[str, str, list[str]]] = []  # these routers: entry point, name, hosts
         self._without_host: set[str] = set()  # entry points where a router names no host
         self._options: dict[str, OptionSet] = {}
@@ -79,16 +81,28 @@ class TlsCompiler:
                 if options != CLOSED:
                     self.add(point, rank[2], filed.rule, options)
 
-    def close(self, point: str, name: str, rule: Rule, options: str) -> None:
+    @property
+    def names(self) -> Collection[str]:
+        """Of the options that are there."""
+        return self._tls.options.keys()
+
+    def close(self, point: str, name: str, rule: Rule, options: str | None, *, accept: bool) -> None:
         """Add a router that cannot run. A host that no other one names keeps its options: if these cannot be used, or
-        several have other ones, there is no handshake."""
+        several have other ones, there is no handshake.
+
+        options  None: its text does not tell which.
+        accept   whether the entry point has to take TLS for its sake.
+        """
         hosts = self._closed.setdefault(point, {})
-        usable, found = CLOSED if options_errors(self._tls, options) else options, hosts_in(rule)
+        usable = CLOSED if options is None or options_errors(self._tls, options) else options
+        found = hosts_in(rule)
         for host in found:
             if hosts.setdefault(host, usable) != usable:
                 hosts[host] = CLOSED
         self._out.append((point, name, found))
-        self.accept(point)
+        if accept:
+            self._taken.setdefault(point, set()).update(found)
+            self.accept(point)
 
     def accept(self, point: str) -> None:
         """Make an entry point accept TLS, whatever its routers are."""
@@ -102,7 +116,7 @@ class TlsCompiler:
     def hosts(self, point: str) -> frozenset[bytes]:
         """The hosts that routers of an entry point name which take TLS."""
         self._add_usual(point)
-        return frozenset(map(_key, [*self._hosts.get(point, ()), *self._closed.get(point, ())]))
+        return frozenset(map(_key, [*self._hosts.get(point, ()), *self._taken.get(point, ())]))
 
     def takes_any(self, point: str) -> bool:
         """Whether a router of an entry point takes TLS for any host."""
@@ -149,14 +163,13 @@ class TlsCompiler:
 
     def _others(self, point: str) -> dict[str, str]:
         """The hosts with other options than the default."""
-        hosts = {**self._closed.get(point, {}), **self._hosts[point]}
+        hosts = {**self._closed.get(point, {}), **self._hosts.get(point, {})}
         return {host: name for host, name in hosts.items() if name != DEFAULT}
-
-    def warn(self, text: str) -> None:
-        self._warnings.append(text)
 
     def _warn_of_closed(self) -> None:
         for point, name, hosts in self._out:
+            if point not in self._hosts:
+                continue
             of = self._others(point)
             refused = ", ".join(host for host in hosts if of.get(host) == CLOSED)
             self._warnings.append(

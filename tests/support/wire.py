@@ -219,7 +219,7 @@ class Edge:
         finally:
             client.close()
 
-    def apply(self, dynamic: Mapping[str, Any]) -> None:
+    def apply(self, dynamic: Mapping[str, Any] | DynamicConfig) -> None:
         coroutine = self.proxy.apply(DynamicConfig.model_validate(dynamic))
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(TIMEOUT_S)
 
@@ -266,7 +266,7 @@ def config_for(*urls: str, transport: Mapping[str, Any] | None = None, **balance
 
 @contextlib.contextmanager
 def edge(
-    dynamic: Mapping[str, Any],
+    dynamic: Mapping[str, Any] | DynamicConfig,
     entry_points: Mapping[str, Any] | None = None,
     static: Mapping[str, Any] | None = None,
     middlewares: Mapping[str, object] | None = None,
