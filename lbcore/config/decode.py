@@ -306,7 +306,23 @@ class _Decoder:
                 decoded = {}
             if decoded is not ABSENT:
                 found[name] = decoded
+            if is_model(wanted) and issubclass(wanted, Object) and not self.tree.prefix:
+                self.note_misplaced(wanted, name, item, here)
         return found
+
+    def note_misplaced(self, model: type[Object], name: str, item: Any, path: Path) -> None:
+        """Refuse the file if what should be an object is a key that stands a level too high: another one, to which it
+        belongs, would run without it."""
+        words, known = _words(model), known_to(model)
+        key = words.fields.get(name.lower())
+        if key is None or not self.owners[path].faults:
+            return
+        has_keys = isinstance(item, dict) and any(each.lower() in known for each in item)
+        is_kind = hasattr(model, "kinds") and is_model(words.annotations[key])  # without one an object does not run
+        if not has_keys and not is_kind:
+            text = f"{name!r} is a key, not a name: it belongs into an object, a level deeper"
+            line = self.tree.line(self.written[path])
+            self.problems.append(Problem(self.tree.key(path), text, file=self.tree.file, line=line))
 
     def begin(self, model: type[Object], path: Path, written: Path) -> None:
         """Begin an object, unless it was begun already: extensions are merged over another part of it."""
@@ -491,8 +507,9 @@ class _Decoder:
         if owner.faults and "texts" in model.model_fields:
             written, fields = self.tree.value_at(self.written[path]), _words(model).fields
             if isinstance(written, dict):
-                read = {key for key in written if fields.get(key.lower()) in data}
-                written = {key: item for key, item in written.items() if key not in read or isinstance(item, dict)}
+                names = {key: fields.get(key.lower(), key) for key in written}
+                read = {key for key, name in names.items() if name in data and (*path, name) not in self.around}
+                written = {key: item for key, item in written.items() if key not in read}
             found["texts"] = texts_in(written)
         return found
 

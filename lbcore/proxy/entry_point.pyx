@@ -64,7 +64,8 @@ cdef class EntryPoint:
             self.limits.header_timeout_ms = self.limits.read_timeout_ms
         self.limits.min_body_rate = responding.min_body_rate
         self.limits.write_timeout_ms = milliseconds(responding.write_timeout)
-        self.limits.idle_timeout_ms = milliseconds(responding.idle_timeout)
+        # 0 stands for `readTimeout`, as in Go; below there is no limit.
+        self.limits.idle_timeout_ms = max(0, milliseconds(responding.idle_timeout or responding.read_timeout))
         self.limits.keep_alive_max_ms = milliseconds(transport.keep_alive_max_time)
         self.limits.keep_alive_max_requests = transport.keep_alive_max_requests
         self.http2.streams = settings.http2.max_concurrent_streams

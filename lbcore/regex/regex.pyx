@@ -12,6 +12,7 @@ from libc.string cimport memcpy
 
 from lbcore.http.span cimport Span, span_of
 from lbcore.http.utf8 cimport is_utf8, utf8_step
+from lbcore.regex.shortage cimport note_shortage
 
 import re
 
@@ -23,6 +24,7 @@ cdef enum:
     OBJECT_BYTES = 1024        # more than any version of RE2 has needed for its object (about 200)
     UNANCHORED = 0
     MAX_GROUPS = 32
+    SHORT_BYTES = 1024         # a text of so many is mended without more memory
 
 cdef struct View:
     size_t len
@@ -163,12 +165,17 @@ cdef bint regex_search(void* compiled, Span text) noexcept nogil:
 cdef bint search_mended(void* compiled, Span text) noexcept nogil:
     """Whether it matches a text with U+FFFD in place of each byte that is no UTF-8: so Go reads it, and `.` and `[^/]` fit there.
 
-    RE2 has nothing fit such a byte, and a request with one would pass by the rules and checks that are meant for it.
+    RE2 has nothing fit such a byte, and a request with one would pass by the rules and checks that are meant for it. Without the
+    memory for a long text, nothing is found, and `take_shortage` says so.
     """
-    cdef char* mended = <char*>malloc(3 * text.len)       # ours until the return; no byte becomes more than three
+    cdef char[3 * SHORT_BYTES] own
+    cdef char* mended = own                               # no byte becomes more than three
     cdef Py_ssize_t i = 0, length = 0, step
     cdef bint found
+    if text.len > SHORT_BYTES:
+        mended = <char*>malloc(3 * text.len)              # ours until the return
     if mended == NULL:
+        note_shortage()
         return False
     while i < text.len:
         step = utf8_step(<const unsigned char*>text.ptr + i, text.len - i)
@@ -181,7 +188,8 @@ cdef bint search_mended(void* compiled, Span text) noexcept nogil:
             i += 1
             length += 3
     found = match(compiled, length, mended, 0, length, UNANCHORED, NULL, 0)
-    free(mended)
+    if mended != own:
+        free(mended)
     return found
 
 

@@ -38,6 +38,8 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "excluded": {"excludedIPs": ["198.51.100.0/24", "2001:db8:ffff::/48"]},
     "subnet": {"depth": 1, "ipv6Subnet": 64},
     "both": {"excludedIPs": ["198.51.100.0/24"], "ipv6Subnet": 64},
+    "unread": {"depth": 1, "excludedIPs": ["nonsense"]},
+    "below": {"depth": -1},
 }
 MIDDLEWARES: dict[str, Any] = {
     **{

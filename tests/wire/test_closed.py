@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lbcore.config.load import parse_dynamic
+from lbcore.errors import ConfigError
 from tests.support.certificates import Files, certificate
 from tests.support.tls import trusting
 from tests.support.wire import TIMEOUT_S, Edge, Server, edge, serving
@@ -95,6 +96,7 @@ MISTAKES = {
     ],
     # Trees
     "parentRefs: [parent], middlewares: [deny]": [
+        "parentRefs: [[parent]], middlewares: [deny]", "parentRefs: {a: parent}, middlewares: [deny]",
         "parentRef: [parent], middlewares: [deny]", "parentRefs: [parent], middlewares: [dney]",
         "parentRefs: [parent], middlewars: [deny]", "parentRefs: [parent], tls: {}, middlewares: [deny]",
     ],
@@ -183,6 +185,37 @@ def test_a_mistake_opens_nothing(files: Files, server: Server, sound: str, wrong
             assert is_served(lb, "/other")
             assert status(over_tls(lb, "a.test"), "a.test") == "200"
         assert bool(lb.proxy.disabled) == bool(sound)
+
+
+MISPLACED = {
+    "routers": "a: {rule: \"Path(`/a`)\", service: s}\n    middlewares: [deny]",
+    "routers, mapped": "a: {rule: \"Path(`/a`)\", service: s}\n    tls: {options: mutual}",
+    "services": "s: {loadBalancer: {servers: [{url: \"http://a.test\"}]}}\n    middlewares: [deny]",
+}
+
+
+@pytest.mark.parametrize("section", MISPLACED)
+def test_a_key_that_stands_a_level_too_high_refuses_the_file(section: str) -> None:
+    """The object to which it belongs would run without it."""
+    with pytest.raises(ConfigError, match="is a key, not a name"):
+        parse_dynamic(f"http:\n  {section.partition(',')[0]}:\n    {MISPLACED[section]}\n")
+
+
+def test_options_without_their_client_authentication_refuse_the_file() -> None:
+    with pytest.raises(ConfigError, match="is a key, not a name"):
+        parse_dynamic("tls:\n  options:\n    mutual: {sniStrict: true}\n    clientAuth: {caFiles: [x]}\n")
+
+
+def test_an_object_with_the_name_of_a_key_is_one() -> None:
+    text = """
+http:
+  routers: {tls: {rule: "Path(`/a`)", service: middlewares, bogus: 1}}
+  services: {middlewares: {loadBalancer: {servers: [{url: "http://a.test", bogus: 1}]}}, weighted: {services: 7}}
+  middlewares: {retry: {retry: {bogus: 1}}, compress: {bogus: 1}}
+"""
+    config, _ = parse_dynamic(text)
+    assert all(each.faults for each in config.http.routers.values())
+    assert len(config.http.services) == len(config.http.middlewares) == 2
 
 
 def test_a_router_without_a_guard_that_cannot_run_leaves_its_requests_to_others(server: Server) -> None:

@@ -141,6 +141,27 @@ def test_idle_timeout(quiet_ms: int) -> None:
 
 
 @QUIET
+def test_without_a_time_for_being_idle_it_is_that_of_a_request(quiet_ms: int) -> None:
+    """As in Go; -1s is none."""
+    timeouts = responding(idleTimeout="0s", readTimeout="3s")
+    with held(answer) as server, edge(config(server.url), **timeouts) as lb:
+        lb.drive(quiet_ms)
+        client = lb.client()
+        client.ask(GET)
+        fires(lb, 3000, lambda: not is_silent(client))
+        assert client.to_the_end() == b""
+        client.close()
+    timeouts = responding(idleTimeout="-1s", readTimeout="3s")
+    with held(answer) as server, edge(config(server.url), **timeouts) as lb:
+        lb.drive(quiet_ms)
+        client = lb.client()
+        client.ask(GET)
+        lb.drive(600_000)
+        assert client.ask(GET)[0] == "HTTP/1.1 200 OK"
+        client.close()
+
+
+@QUIET
 def test_keep_alive_max_time(quiet_ms: int) -> None:
     with held(answer) as server, edge(config(server.url), transport={"keepAliveMaxTime": "3s"}) as lb:
         lb.drive(quiet_ms)

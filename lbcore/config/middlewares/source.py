@@ -3,32 +3,33 @@
 Shared by the middlewares that allow or limit sources.
 """
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from lbcore.config.middlewares.header_names import HeaderName
 from lbcore.config.model import Model
 from lbcore.config.network import check_network
-from lbcore.config.numbers import Count
+from lbcore.config.numbers import OrNone
 
 
 class IPStrategy(Model):
     """Which address counts as the client's; without any option that of the connection.
 
-    depth         that many entries from the right of X-Forwarded-For.
+    depth         that many entries from the right of X-Forwarded-For; below 0 as 0, as in Traefik. `excluded_ips` then
+                  are not looked at.
     excluded_ips  the first entry from the right of X-Forwarded-For that is in none of these networks.
     ipv6_subnet   bits of an IPv6 address that count: the others are zero. Not with `excluded_ips`, as in Traefik.
     """
 
     may_be_empty = True
 
-    depth: Count = 0
+    depth: OrNone = 0
     excluded_ips: list[str] = Field(default=[], alias="excludedIPs")
     ipv6_subnet: int | None = None
 
     @field_validator("excluded_ips")
     @classmethod
-    def _networks(cls, values: list[str]) -> list[str]:
-        return [check_network(value) for value in values]
+    def _networks(cls, values: list[str], info: ValidationInfo) -> list[str]:
+        return values if info.data.get("depth") else [check_network(value) for value in values]
 
     @field_validator("ipv6_subnet")
     @classmethod

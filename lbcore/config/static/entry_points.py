@@ -10,7 +10,7 @@ from lbcore.config.network import check_address, check_network
 from lbcore.config.numbers import OrNone, ShortDuration
 from lbcore.config.observability import Observability, Verbosity
 from lbcore.config.tls import RouterTls
-from lbcore.config.units import Duration, LimitDuration, seconds
+from lbcore.config.units import Duration, LimitDuration, SignedDuration, seconds
 
 MAX_PRIORITY = (1 << 63) - 1
 MIN_HEADER_BYTES = 512
@@ -18,7 +18,7 @@ MIN_HEADER_BYTES = 512
 
 class RespondingTimeouts(Model):
     """0, or below: no limit, as in Traefik. read: a request from its first byte to its last. write: its answer. idle:
-    between requests.
+    between requests, where 0 stands for `read_timeout`.
 
     Extensions: header: the head of a request from its first byte to its last. min_body_rate: bytes of a body a second,
     from 10 s on, while the server takes them.
@@ -26,7 +26,7 @@ class RespondingTimeouts(Model):
 
     read_timeout: LimitDuration = seconds(60)
     write_timeout: LimitDuration = seconds(0)
-    idle_timeout: LimitDuration = seconds(180)
+    idle_timeout: SignedDuration = seconds(180)
     header_timeout: Annotated[Duration, WHEN_SET] = seconds(10)
     min_body_rate: Annotated[int, Field(ge=0, le=1 << 30), WHEN_SET] = 240
 

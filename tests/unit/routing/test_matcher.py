@@ -1,8 +1,14 @@
 """Each matcher of the rule language, on request heads as they arrive."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from lbcore.routing.matcher import compile_rule
+
+SANITIZED = "libasan" in Path("/proc/self/maps").read_text()
 
 
 def head(target: str = "/", host: str = "shop.test", *headers: str, method: str = "GET") -> bytes:
@@ -127,3 +133,31 @@ def test_a_long_chain_compiles_and_runs() -> None:
     rule = " || ".join(f"Host(`h{n}.test`)" for n in range(3000))
     assert compile_rule(rule).matches(head(host="h2999.test"))
     assert not compile_rule(rule).matches(head(host="h3000.test"))
+
+
+STARVED = """
+import resource
+from lbcore.config.rule import parse_rule
+from lbcore.routing.index import RouteIndex
+
+index = RouteIndex([(parse_rule("!HeaderRegexp(`X-A`, `^a.b$`)"), "guarded"), (parse_rule("PathPrefix(`/`)"), "all")])
+head = b"GET / HTTP/1.1\\r\\nHost: a.test\\r\\nX-A: " + b"\\xff" * 900_000 + b"\\r\\n\\r\\n"
+small = b"GET / HTTP/1.1\\r\\nHost: a.test\\r\\nX-A: a\\xffb\\r\\n\\r\\n"
+index.route(small)
+with open("/proc/self/statm") as file:
+    used = int(file.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 20),) * 2)
+try:
+    print(index.route(head))
+except MemoryError as error:
+    print(error)
+print(index.route(small))
+"""
+
+
+def test_a_rule_that_cannot_be_tried_for_want_of_memory_is_an_error() -> None:
+    if SANITIZED:
+        return  # the sanitizers need more of the address space
+    done = subprocess.run([sys.executable, "-c", STARVED], capture_output=True, text=True, timeout=60)
+    failed = "no memory for the text that a regular expression is to match"
+    assert done.stdout.splitlines() == [failed, "all"], done.stderr
