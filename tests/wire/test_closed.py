@@ -61,7 +61,7 @@ MISTAKES = {
         "priority: 99, middlewars: [chain]", "priority: 99, middlewares: {a: chain}", "priority: 99, middleware: chain",
         "priority: 99, middlewares: [chian]", "prioritty: 99, middlewares: [chain]",
         "priority: x, middlewares: [chain]",
-        "priority: 99, Middlewares: [chain], middlewares: [pass]", "priority: 99, middlewares: [[chain]]",
+        "priority: 99, middlewares: [[chain]]",
     ],
     f"guarded: {{rule: {GUARDED}}}": [
         f"guarded: {{rules: {GUARDED}}}", f"guarded: {{rule: [{GUARDED}]}}",
