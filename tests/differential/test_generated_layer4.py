@@ -152,6 +152,13 @@ def client(rng: Random, trusts: bool, secure: bool) -> Client:
     )
 
 
+def holds(router: dict[str, Any]) -> bool:
+    """Whether a router has a guard, or options, and cannot run."""
+    names = router.get("middlewares", ())
+    cannot_run = router["service"] in ("broken", "missing") or not MIDDLEWARES.keys() - {"wrong"} >= {*names}
+    return cannot_run and bool(names or router.get("tls", {}).get("options"))
+
+
 class Case:
     """An entry point."""
 
@@ -173,6 +180,8 @@ class Case:
         # As differences.md has it, lbcore passes an SSLRequest on where no router takes TLS, and one clear text.
         takes_plain = any("tls" not in each for each in self.routers.values())
         trust = rng.choice(TRUST)
+        # As differences.md has it, such a router keeps its place in lbcore, and nobody comes by another one.
+        self.holds = any(map(holds, self.routers.values()))
         self.point: dict[str, Any] = {"proxyProtocol": trust} if trust else {}
         clients = [client(rng, bool(trust), secure) for _ in range(CLIENTS)]
         self.clients = [each for each in clients if not (takes_plain and each.kind == "postgres")]
@@ -337,4 +346,4 @@ def test_the_same_for_any_client(both: tuple[Twins, list[Case]], number: int) ->
     case = cases[number]
     for client in case.clients:
         theirs, ours = (outcome(pair, which, case.name, client) for which in NAMES)
-        assert ours == theirs, (client, case.point, case.routers, case.http)
+        assert ours == theirs or (case.holds and ours == "closed"), (client, case.point, case.routers, case.http)

@@ -58,6 +58,7 @@ INTERNAL = {
         "observability": "json_line log_record text",
         "proxy": "answer_way attempt attempts copies entry_point exchange explainer gates observation "
         "recording request_way tracing way_back whole",
+        "regex": "shortage",
         "routing": "asker decision",
         "tls": "end",
         "transport": "arrival ask_stream clock connect connection datagrams dial dialer encryption flow flow_client "

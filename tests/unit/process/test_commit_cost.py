@@ -52,5 +52,6 @@ def least_s(count: int, limit: int, changes: int = 8) -> float:
 
 @pytest.mark.parametrize("limit", [0, 10], ids=["plain", "queues"])
 def test_a_commit_costs_what_is_new(limit: int) -> None:
-    # What was linear took a hundred nanoseconds and more for each server, a millisecond; with queues two.
-    assert least_s(6000, limit) < 5 * least_s(60, limit) + 0.0002
+    # A hundred times the servers: what was linear took 25 to 50 times as long. What is left, about 9 times, is memory
+    # that is not in the caches.
+    assert least_s(6000, limit) < 20 * least_s(60, limit)
