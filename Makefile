@@ -17,7 +17,7 @@ $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/python ci/requirements.py pyproject.toml > $(VENV)/requirements.txt
-	$(BIN)/pip install --quiet --requirement $(VENV)/requirements.txt
+	$(BIN)/pip install --quiet --no-compile --requirement $(VENV)/requirements.txt  # Python translates what it loads
 	touch $@
 
 build: $(VENV)/.installed #? create .venv, install what lbcore needs, compile the Cython modules
@@ -30,7 +30,7 @@ run: build #? start three backends and lbcore in front of them on http://127.0.0
 # In an environment of its own, because it needs an older release of cryptography.
 $(VENV)/scanner/.installed: ci/scanner.txt
 	test -x $(VENV)/scanner/bin/python || $(PYTHON) -m venv $(VENV)/scanner
-	$(VENV)/scanner/bin/pip install --quiet --requirement ci/scanner.txt
+	$(VENV)/scanner/bin/pip install --quiet --no-compile --requirement ci/scanner.txt
 	touch $@
 
 scanner: $(VENV)/scanner/.installed #? install the scanner of TLS settings that a test uses
