@@ -206,7 +206,7 @@ http:
     b: {{rule: "Host(`a`)", service: app}}
 {APP}    old: {{loadBalancer: {{servers: [{{url: "http://a"}}]}}}}
   middlewares: {{unused: {{addPrefix: {{prefix: /x}}}}}}
-""", ("has the rule of a", "service old:", "middleware unused:")),
+""", ("has the rule of a", "service old ", "middleware unused ")),
     SetUp("layer 4", "same", """tcp:
   routers: {db: {rule: "HostSNI(`*`)", entryPoints: web, service: db}}
   services: {db: {loadBalancer: {servers: [{address: "10.0.0.5:5432"}, {address: "10.0.0.6:5432"}]}}}

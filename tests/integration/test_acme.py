@@ -338,6 +338,7 @@ def test_an_end_amid_an_order_takes_back_what_was_left_in_the_dns(
         instance.write(dynamic_for(backend, one="Host(`a.test`)", two="Host(`b.test`)"))
         instance.logged(r"ordering a certificate for b.test")
         assert "LBCORE DEFAULT CERT" in served(ca, "b.test").subject.rfc4514_string()
+        eventually(lambda: "_acme-challenge.b.test." in (tmp_path / "calls").read_text(), "both are under way")
         instance.signal(signal.SIGTERM)
         assert instance.process.wait(20) == 0
         calls = [line.split()[:2] for line in (tmp_path / "calls").read_text().splitlines()]

@@ -227,7 +227,7 @@ def test_an_empty_section_is_taken_where_traefik_takes_it(tmp_path: Path, cookie
         ("transport: {keepAliveMaxRequests: -1}", "transport.keep_alive_max_requests", 0),
         ("transport: {keepAliveMaxTime: -1s}", "transport.keep_alive_max_time", timedelta(0)),
         (f"{TIMEOUTS}: {{readTimeout: -1}}}}", "transport.responding_timeouts.read_timeout", timedelta(0)),
-        (f"{TIMEOUTS}: {{idleTimeout: -5m}}}}", "transport.responding_timeouts.idle_timeout", timedelta(0)),
+        (f"{TIMEOUTS}: {{idleTimeout: -5m}}}}", "transport.responding_timeouts.idle_timeout", timedelta(minutes=-5)),
     ],
 )
 def test_values_that_traefik_takes_for_something_else_are_taken_so(

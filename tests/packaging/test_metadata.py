@@ -23,8 +23,9 @@ def metadata(tmp_path_factory: pytest.TempPathFactory) -> email.message.Message:
     tree = tmp_path_factory.mktemp("metadata")
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy2(ROOT / name, tree)
-    (tree / "lbcore").mkdir()
+    (tree / "lbcore" / "http").mkdir(parents=True)
     (tree / "lbcore" / "__init__.py").touch()
+    shutil.copy2(ROOT / "lbcore" / "http" / "pico_build.py", tree / "lbcore" / "http")
     made = "from setuptools import build_meta as b; print(b.prepare_metadata_for_build_wheel('.'))"
     done = subprocess.run([sys.executable, "-c", made], cwd=tree, capture_output=True, text=True, check=True)
     # Nothing is compiled, and nothing translated, for it.
