@@ -37,7 +37,7 @@ NAME = "lbcore-forks"
 
 _IGNORED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
-Answer = tuple[dict[str, Any], list[int]]  # message, descriptors
+Packet = tuple[dict[str, Any], list[int]]  # message, descriptors
 
 
 class ForkServer:
@@ -49,7 +49,7 @@ class ForkServer:
         self._otherwise = Program()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._number = 0  # of the last request
-        self._answers: dict[int, asyncio.Future[Answer]] = {}  # by number
+        self._answers: dict[int, asyncio.Future[Packet]] = {}  # by number
         self._codes: dict[int, asyncio.Future[int]] = {}  # how workers end, by process id
 
     @property
@@ -102,7 +102,7 @@ class ForkServer:
         if "errno" in answer:
             raise OSError(answer["errno"], os.strerror(answer["errno"]))
         pid = answer["pid"]
-        ended = self._codes[pid]
+        ended: asyncio.Future[int] = answer["ended"]
 
         async def code() -> int | None:
             await asyncio.wait({ended}, timeout=STATUS_S)
@@ -124,7 +124,8 @@ class ForkServer:
                     self._codes.pop(message["pid"]).set_result(message["code"])
                     continue
                 if "pid" in message:
-                    self._codes[message["pid"]] = asyncio.get_running_loop().create_future()
+                    # With the answer, for a worker may have ended before who waits for the answer runs.
+                    message["ended"] = self._codes[message["pid"]] = asyncio.get_running_loop().create_future()
                 answered = self._answers.get(message["number"])
                 if answered is not None and not answered.done():
                     answered.set_result((message, fds))
@@ -155,7 +156,13 @@ def start() -> Starter:
         theirs.close()
         return Program()
     if not pid:
-        _serve(theirs)
+        try:
+            _serve(theirs)
+        except BrokenPipeError:  # the supervisor has gone
+            leave(0)
+        except BaseException:  # must not come to the supervisor's code
+            traceback.print_exc()
+            leave(1)
     theirs.close()
     ours.setblocking(False)
     return ForkServer(ours, pid)
@@ -288,7 +295,7 @@ def _send(sock: socket.socket, message: dict[str, Any], fds: Sequence[int] = ())
     socket.send_fds(sock, [json.dumps(message).encode()], fds)
 
 
-def _receive(sock: socket.socket) -> Answer:
+def _receive(sock: socket.socket) -> Packet:
     """One packet, and its descriptors. Raises EOFError at the end, OSError."""
     data, fds, _, _ = socket.recv_fds(sock, PACKET_BYTES, FDS_PER_PACKET, socket.MSG_CMSG_CLOEXEC)
     if not data:

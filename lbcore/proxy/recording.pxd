@@ -54,3 +54,4 @@ cdef class Recording(Filter):
 cdef class RefusedBody:
     cdef MemoryBudget budget
     cdef bytes text
+    cdef Py_ssize_t room               # that it has taken from the budget

@@ -153,6 +153,8 @@ cdef class RefusedBody:
     def __cinit__(self, MemoryBudget budget, bytes text):
         self.budget = budget
         self.text = text
+        self.room = len(text)
 
     def __dealloc__(self):
-        self.budget.give(len(self.text))
+        if self.budget is not None:
+            self.budget.give(self.room)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import resource
 import signal
@@ -145,3 +147,29 @@ def test_a_process_with_two_threads_is_not_forked() -> None:
     finally:
         over.set()
         thread.join()
+
+
+def test_a_worker_that_ends_at_once_has_an_exit_code() -> None:
+    async def test() -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        stands_in = os.posix_spawn("/bin/sleep", ["sleep", "60"], {})
+        server = forkserver.ForkServer(ours, stands_in)
+        try:
+            with socket.socket() as control:
+                starting = asyncio.create_task(server.start(control.fileno(), []))
+                await asyncio.sleep(0)  # it has asked, and waits
+                number = json.loads(theirs.recv(1000))["number"]
+                pidfd = os.pidfd_open(os.getpid())
+                # Both come before it has looked at the first.
+                socket.send_fds(theirs, [json.dumps({"number": number, "pid": 7}).encode()], [pidfd])
+                theirs.send(json.dumps({"pid": 7, "code": 3}).encode())
+                os.close(pidfd)
+                process = await starting
+                os.close(process.pidfd)
+                assert (process.pid, await process.code()) == (7, 3)
+        finally:
+            server.close()
+            theirs.close()
+
+    asyncio.run(asyncio.wait_for(test(), 30))
