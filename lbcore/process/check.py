@@ -152,7 +152,8 @@ def _add_reading(
         static = _assumed(dynamic).model_copy(update={"providers": static.providers})
     merged = merge({**others, name: dynamic})
     disabled, strange = find_problems(merged, static)
-    disabled = [entry for entry in _known_here(disabled, {name, *others}, report) if entry.name.endswith(f"@{name}")]
+    unread = _unread(None if assumes else static, {name, *others})
+    disabled = [entry for entry in _known_here(disabled, unread, report) if entry.name.endswith(f"@{name}")]
     out = {entry.name for entry in disabled if entry.kind == "router"}
     report.warnings += [*dict.fromkeys(strange), *lint(merged, static, out)]
     report.problems += disabled_lines(disabled, Lines())
@@ -180,20 +181,30 @@ def _stores(static: StaticConfig) -> list[str]:
     return [name for name, field in STORES.items() if getattr(static.providers, field) is not None]
 
 
-def _known_here(disabled: Sequence[Disabled], providers: set[str], report: Report) -> list[Disabled]:
-    """What cannot run, without references to other providers, whose objects are not known here: these are warnings."""
+def _unread(static: StaticConfig | None, read: set[str]) -> set[str]:
+    """The providers whose objects exist for `lbcore run` and are not known here: all others without a static file."""
+    if static is None:
+        return set(PRECEDENCE) - read
+    others = {*_stores(static)}
+    others |= {name for name in ("file", "rest") if getattr(static.providers, name) is not None}
+    return others - read
+
+
+def _known_here(disabled: Sequence[Disabled], unread: set[str], report: Report) -> list[Disabled]:
+    """What cannot run, without references to objects of providers that were not read: these are warnings."""
     found: list[Disabled] = []
     for entry in disabled:
-        foreign = [text for text in entry.errors if _of_other(text, providers)]
+        foreign = [text for text in entry.errors if _refers_to(unread, text)]
         report.warnings += [f"{entry.kind} {entry.name}: cannot be checked here: {text}" for text in foreign]
         if rest := [text for text in entry.errors if text not in foreign]:
             found.append(replace(entry, errors=rest) if foreign else entry)
     return found
 
 
-def _of_other(text: str, providers: set[str]) -> bool:
+def _refers_to(providers: set[str], text: str) -> bool:
+    """Whether a fault is that an object of one of `providers` is missing, or of its namespace (`nomad-NAMESPACE`)."""
     missing = re.search(r'"[^"]+@([\w-]+)" does not exist', text)
-    return missing is not None and missing[1] not in providers and missing[1] in PRECEDENCE
+    return missing is not None and (missing[1] in providers or missing[1].partition("-")[0] in providers)
 
 
 def _counts(dynamic: DynamicConfig) -> str:
@@ -252,7 +263,7 @@ def _beside(static: Path, source: Path, problem: Problem) -> Problem:
 
 
 def _check_dynamic(path: Path, static: StaticConfig | None, report: Report) -> None:
-    loaded = load_objects(path)
+    loaded, unread = load_objects(path), _unread(static, {"file"})
     dynamic, of_tls = settle(loaded.config)
     _sort([*loaded.warnings, *loaded.broken, *of_tls], report)
     if dynamic.is_empty:
@@ -260,7 +271,7 @@ def _check_dynamic(path: Path, static: StaticConfig | None, report: Report) -> N
     static = static or _assumed(dynamic)
     merged = merge({"file": dynamic})
     disabled, strange = find_problems(merged, static)
-    disabled = _known_here(disabled, {"file"}, report)
+    disabled = _known_here(disabled, unread, report)
     out = {entry.name for entry in disabled if entry.kind == "router"}
     report.warnings += [*dict.fromkeys(strange), *lint(merged, static, out)]
     report.problems += lines(_causes(disabled, loaded, path))

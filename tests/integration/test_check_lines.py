@@ -557,3 +557,51 @@ def test_what_is_wrong_with_a_definition_that_is_ignored_is_no_error(tmp_path: P
         assert [line for line in lb.log.splitlines() if " ERR " in line and "backends" in line] == []
         assert lb.get() == (200, "one")
     backend.close()
+
+
+NAMES_DOCKER = f"""\
+http:
+  routers:
+    a: {{rule: Path(`/`), middlewares: [authelia@docker], service: s}}
+  services:
+    s: {{loadBalancer: {{{SERVERS}}}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("providers", "problems"), [("", 1), (", docker: {}", 0), (", nomad: {namespaces: [a]}", 1)]
+)
+def test_an_object_of_a_provider_that_is_not_configured_does_not_exist(tmp_path, providers, problems):
+    """Only what a provider of the static file may have is left unchecked; `lbcore run` reports the rest."""
+    dynamic = tmp_path / "dynamic.yml"
+    dynamic.write_text(NAMES_DOCKER)
+    static = tmp_path / "static.yml"
+    static.write_text(
+        f"entryPoints: {{web: {{address: ':0'}}}}\nproviders: {{file: {{filename: {dynamic}}}{providers}}}\n"
+    )
+    report = check_file(static)
+    assert len(report.problems) == problems
+    unchecked = [text for text in report.warnings if "cannot be checked here" in text]
+    assert len(unchecked) == 1 - problems
+    said = "".join(report.problems or unchecked)
+    assert 'middleware "authelia@docker" does not exist' in said
+
+
+def test_a_dynamic_file_alone_may_name_any_provider(tmp_path):
+    dynamic = tmp_path / "dynamic.yml"
+    dynamic.write_text(NAMES_DOCKER)
+    report = check_file(dynamic)
+    assert not report.problems
+    assert any("cannot be checked here" in text for text in report.warnings)
+
+
+def test_a_namespace_of_a_provider_is_not_checked(tmp_path):
+    dynamic = tmp_path / "dynamic.yml"
+    dynamic.write_text(NAMES_DOCKER.replace("@docker", "@nomad-a"))
+    static = tmp_path / "static.yml"
+    static.write_text(
+        "entryPoints: {web: {address: ':0'}}\n"
+        f"providers: {{file: {{filename: {dynamic}}}, nomad: {{namespaces: [a]}}}}\n"
+    )
+    report = check_file(static)
+    assert not report.problems
