@@ -11,7 +11,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -42,6 +41,7 @@ from tests.support.ca import (
     static_for,
 )
 from tests.support.certificates import certificate
+from tests.support.command import run_command
 from tests.support.instance import Backend, eventually, running
 from tests.support.name_server import ALGORITHM, KEY_NAME, SECRET, name_server
 from tests.support.ports import free_port
@@ -382,8 +382,7 @@ def test_a_storage_that_others_may_read_leaves_the_resolver_out(
         instance.logged(r"permissions 644 for \S+acme.json are too open, please use 600: the resolver is left out")
         instance.runs(1)
         assert "LBCORE DEFAULT CERT" in served(ca, "a.test").subject.rfc4514_string()
-        command = [sys.executable, "-m", "lbcore", "check", str(tmp_path / "static.yml")]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = run_command("check", str(tmp_path / "static.yml"))
         assert done.returncode == 1
         assert "certificatesResolvers.le: storage: permissions 644" in done.stderr
 
@@ -396,8 +395,7 @@ def test_certificates_are_imported_and_renewed_by_command(ca: Authority, backend
     static["entryPoints"]["traefik"] = {"address": f"127.0.0.1:{port}"}
 
     def lbcore(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "lbcore", "cert", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+        return run_command("cert", *arguments)
 
     with running(tmp_path, dynamic_for(backend, two="Host(`b.test`)"), static=static) as instance:
         first = issued(ca, "b.test")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +18,7 @@ from lbcore.process.ticket_keys import keys_of
 from tests.integration.test_redis import Server
 from tests.support.ca import Authority, Between, authority, dynamic_for, served, static_for
 from tests.support.certificates import certificate
+from tests.support.command import run_command
 from tests.support.instance import Backend, Instance, eventually, running
 from tests.support.ports import free_port
 
@@ -100,9 +99,8 @@ def test_one_of_a_fleet_orders_and_all_answer(ca: Authority, server: Server, bac
 
         # What is imported goes to all of them.
         files = certificate(tmp_path, "own", "own.test")
-        command = [sys.executable, "-m", "lbcore", "cert", "import", "--resolver", "le"]
-        command += ["--config", str(tmp_path / "0" / "static.yml"), str(files.certificate), str(files.key)]
-        done = subprocess.run(command, capture_output=True, text=True)
+        config = tmp_path / "0" / "static.yml"
+        done = run_command(*("cert", "import", "--resolver", "le", "--config"), config, files.certificate, files.key)
         assert (done.returncode, done.stdout) == (0, f"{storage}: le: own.test, own\n")
         for instance in instances:
             of_instance = Authority(**{**vars(ca), "tls_port": own_port(instance)})

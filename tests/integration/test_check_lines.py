@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import subprocess
-import sys
 import urllib.request
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +15,7 @@ from lbcore.config.static import StaticConfig
 from lbcore.process.check import check_file
 from lbcore.provider.merge import merge
 from lbcore.routing.compile import compile_table, find_problems
+from tests.support.command import run_command
 from tests.support.instance import Backend, dynamic_for, running
 
 SERVERS = "servers: [{url: 'http://127.0.0.1:9'}]"
@@ -419,8 +418,7 @@ def test_a_static_section_that_cannot_run_has_its_line_in_check_and_run(
     file.write_text(f"{section}entryPoints: {{web: {{address: '127.0.0.1:0'}}}}\n")
     (problem,) = check_file(file).problems
     assert problem.startswith(f"{file}:{said}")
-    command = [sys.executable, "-m", "lbcore", "run", "--config", str(file), "--workers", "1"]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    run = run_command("run", "--config", file, "--workers", "1")
     assert run.returncode == 1
     assert problem in run.stderr
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import yaml
 
+from tests.support.command import run_command
 from tests.support.instance import Backend, dynamic_for, eventually, running
 
 
 def lbcore(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "lbcore", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    return run_command(*arguments, cwd=folder)
 
 
 def test_check_says_what_would_run(tmp_path: Path) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -16,6 +14,7 @@ from typing import Any
 import pytest
 
 from lbcore.provider.trust import Own, own_container
+from tests.support.command import run_command
 from tests.support.docker import Docker, Podman, docker
 from tests.support.instance import Instance, eventually, running
 from tests.support.ports import free_port
@@ -251,8 +250,7 @@ def test_only_the_object_of_a_bad_label_is_refused(engine: Docker, tmp_path: Pat
         assert "container typo" in state["problems"][0]
         assert "container bad" in api(lb, "/api/http/routers/bad@docker")["error"][0]
         port = int(lb.logged(r"entry point traefik listens on \S+:(\d+)")[1])
-        command = [sys.executable, "-m", "lbcore", "status", "--api", f"http://127.0.0.1:{port}"]
-        shown = subprocess.run(command, capture_output=True, text=True, check=False)
+        shown = run_command("status", "--api", f"http://127.0.0.1:{port}")
         assert shown.returncode == 2
         assert "provider docker: " in shown.stdout
         assert "1 problem" in shown.stdout
@@ -391,16 +389,15 @@ def test_check_shows_what_a_live_docker_would_give(engine: Docker, tmp_path: Pat
     (tmp_path / "static.yml").write_text(
         f"entryPoints: {{web: {{address: ':0'}}}}\nproviders: {{docker: {{endpoint: 'unix://{engine.socket}'}}}}\n"
     )
-    command = [sys.executable, "-m", "lbcore", "check", "--provider", "docker"]
     for more in ([str(tmp_path / "static.yml")], ["--endpoint", engine.url]):
-        shown = subprocess.run([*command, *more], capture_output=True, text=True, check=False)
+        shown = run_command("check", "--provider", "docker", *more)
         assert shown.returncode == 1
         assert f"router app: Host(`app`) -> app (http://127.0.0.1:{port})" in shown.stdout
         assert "2 routers, 2 services, 0 middlewares, 1 disabled" in shown.stdout
         assert "error: router bad@docker is disabled: container bad: traefik.http.routers.bad.rule: error while parsing" in shown.stderr
-    shown = subprocess.run([*command, "--endpoint", "unix:///nowhere"], capture_output=True, text=True, check=False)
+    shown = run_command("check", "--provider", "docker", "--endpoint", "unix:///nowhere")
     assert shown.stderr.splitlines()[0] == "error: provider docker: no such file or directory"
-    shown = subprocess.run([*command[:-2], str(tmp_path / "static.yml")], capture_output=True, text=True, check=False)
+    shown = run_command("check", tmp_path / "static.yml")
     assert "lbcore check --provider docker" in shown.stdout
     assert shown.returncode == 0, shown.stderr
 

@@ -6,8 +6,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import pytest
 import yaml
 
 from tests.integration.test_docker import Watch, api, ask, becomes, instance, points, status
+from tests.support.command import run_command
 from tests.support.instance import Backend, Instance, dynamic_for, eventually, running
 from tests.support.kubernetes import Kubernetes, Thing, kubernetes, route, service, slice_of
 from tests.support.ports import free_port
@@ -194,14 +193,14 @@ def test_check_shows_what_a_cluster_holds(cluster: Kubernetes) -> None:
     for thing in [service("web"), slice_of("web", ["127.0.0.2"], 8080), route("shop", "Host(`shop`)", [{"name": "web", "port": 80}])]:
         cluster.apply(thing)
     cluster.apply(route("lost", "Host(`lost`)", [{"name": "gone", "port": 80}]))
-    command = [sys.executable, "-m", "lbcore", "check", "--provider", "kubernetescrd", "--endpoint", cluster.url]
-    found = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    check = "check", "--provider", "kubernetescrd", "--endpoint"
+    found = run_command(*check, cluster.url)
     assert "Host(`shop`) -> default-shop-" in found.stdout and "(http://127.0.0.2:8080)" in found.stdout
     assert "error: IngressRoute default/lost: spec.routes[0].services[0]: Service default/gone does not exist: no server" in found.stderr
     assert found.returncode == 1
     cluster.delete("IngressRoute", "lost")
-    assert subprocess.run(command, capture_output=True, timeout=60).returncode == 0
-    away = subprocess.run([*command[:-1], f"http://127.0.0.1:{free_port()}"], capture_output=True, text=True, timeout=60)
+    assert run_command(*check, cluster.url).returncode == 0
+    away = run_command(*check, f"http://127.0.0.1:{free_port()}")
     assert away.returncode == 1 and "provider kubernetescrd" in away.stderr
 
 
@@ -272,8 +271,7 @@ def test_outside_of_a_cluster_the_other_providers_run(tmp_path: Path, provider: 
             lb.logged(rf"providers\.{provider}\.endpoint: is missing")
             (state,) = (state for state in api(lb, "/api/state")["providers"] if state["name"] != "file")
             assert "endpoint: is missing" in state["problems"][0]
-        check = [sys.executable, "-m", "lbcore", "check", str(tmp_path / "static.yml")]
-        done = subprocess.run(check, capture_output=True, text=True, timeout=120, env={**os.environ, **environ})
+        done = run_command("check", str(tmp_path / "static.yml"), timeout=120, env={**os.environ, **environ})
         assert done.returncode == 0 and f"providers.{provider}.endpoint: is missing" in done.stdout + done.stderr
 
 

@@ -7,8 +7,6 @@ import pwd
 import re
 import shlex
 import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -18,19 +16,14 @@ import pytest
 import yaml
 
 from lbcore.cli import static
+from tests.support.command import run_command
 from tests.support.instance import Backend, Instance, dynamic_for, eventually, running
 
 TOKEN = "a token of some length"
 
 
 def command(*arguments: str, **environ: str) -> tuple[int, str]:
-    result = subprocess.run(
-        [sys.executable, "-m", "lbcore", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        env={**os.environ, "COLUMNS": "200", **environ},
-    )
+    result = run_command(*arguments, env={**os.environ, "COLUMNS": "200", **environ})
     return result.returncode, result.stdout + result.stderr
 
 

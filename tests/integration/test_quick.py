@@ -18,16 +18,16 @@ from pathlib import Path
 import pytest
 
 from lbcore.cli.quick import server_of
+from tests.support.command import Command
 from tests.support.instance import Backend, eventually
 from tests.support.ports import free_port
 
 
 @contextlib.contextmanager
-def quick(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def quick(folder: Path, *arguments: str) -> Iterator[Command]:
     log = folder / "lbcore.log"
     flags = ["--log.level=INFO", f"--log.filePath={log}", "--entryPoints.traefik.address=127.0.0.1:0"]
-    command = [sys.executable, "-m", "lbcore", "run", "--workers", "1", *arguments, *flags]
-    process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL)
+    process = Command(["run", "--workers", "1", *arguments, *flags], cwd=folder)
     try:
         eventually(lambda: log.exists() and "worker runs configuration 1" in log.read_text(), "it runs")
         yield process

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.command import run_command
 from tests.support.instance import eventually, running
 from tests.support.ports import free_port
 from tests.wire.test_health import Patient
@@ -67,8 +68,7 @@ def test_a_terminal_shows_a_summary_and_the_start_lines_unless_a_level_is_set(tm
     url = f"http://{points['traefik']['address']}".encode()
     try:
         if level:
-            status = [sys.executable, "-m", "lbcore", "status", "--api", url.decode()]
-            eventually(lambda: subprocess.run(status, capture_output=True).returncode == 0, "it runs", 60)
+            eventually(lambda: run_command("status", "--api", url.decode()).returncode == 0, "it runs", 60)
         else:
             eventually(lambda: shows(b"ping on " + url + b"/ping"), "all is said", 60)
             plain = re.sub(rb"\x1b\[\d+m", b"", shown)

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.command import Command
 from tests.support.instance import Backend, dynamic_for, eventually, running
 from tests.support.ports import free_port
 
@@ -24,12 +25,12 @@ from tests.support.ports import free_port
 @contextlib.contextmanager
 def started(
     folder: Path, *arguments: str, workers: str | None = "1", **environ: str
-) -> Iterator[subprocess.Popen[str]]:
+) -> Iterator[Command]:
     """`lbcore run` in a folder, stopped with SIGTERM, as which it has to end well."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("LBCORE_", "TRAEFIK_"))}
-    command = [sys.executable, "-m", "lbcore", "run", *(["--workers", workers] if workers else []), *arguments]
+    run = ["run", *(["--workers", workers] if workers else []), *arguments]
     log = (folder / "stderr").open("w")
-    with log, subprocess.Popen(command, cwd=folder, env={**clean, **environ}, stderr=log, text=True) as process:
+    with log, Command(run, cwd=folder, env={**clean, **environ}, stderr=log) as process:
         try:
             yield process
             process.send_signal(signal.SIGTERM)

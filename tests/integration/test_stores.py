@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -16,6 +14,7 @@ import pytest
 import yaml
 
 from tests.integration.test_docker import Watch, api, ask, becomes, points
+from tests.support.command import run_command
 from tests.support.instance import Instance, eventually, running
 from tests.support.ports import free_port
 from tests.support.stores import Consul, Etcd, Store, ZooKeeper
@@ -210,9 +209,8 @@ def test_check_shows_what_a_store_has(tmp_path: Path, store: Store) -> None:
     store.put({**router("one"), **router("bad", priority="x"), **SERVICE})
     file = tmp_path / "static.yml"
     file.write_text(yaml.safe_dump({"providers": {store.key: store.settings}}))
-    command = [sys.executable, "-m", "lbcore", "check", "--provider", store.name]
     for more in ([str(file)], ["--endpoint", store.settings["endpoints"][0]]):
-        found = subprocess.run([*command, *more], capture_output=True, text=True, timeout=60)
+        found = run_command("check", "--provider", store.name, *more)
         assert "router one: Host(`one`) -> s (http://127.0.0.1:1)" in found.stdout + found.stderr
         assert "traefik/http/routers/bad/priority: 'x' is not a whole number" in found.stdout + found.stderr
         assert found.returncode == 1

@@ -6,8 +6,6 @@ Nothing is sent to its networks: they may lead out of this machine.
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.integration.test_docker import api, ask, becomes, instance
+from tests.support.command import run_command
 from tests.support.docker import IMAGE, Docker, docker
 from tests.support.instance import Instance, eventually
 from tests.support.ports import free_port
@@ -102,8 +101,7 @@ def test_services_and_their_tasks(tmp_path: Path) -> None:
             engine.ask("POST", "/services/web/update", spec("web", labels, 0, network), version=version)
             eventually(lambda: urls("web") == [], "no task")
             assert api(lb, "/api/http/routers/web@swarm")["status"] == "enabled"
-            command = [sys.executable, "-m", "lbcore", "check", "--provider", "swarm", "--endpoint", engine.url]
-            shown = subprocess.run(command, capture_output=True, text=True, check=False)
+            shown = run_command("check", "--provider", "swarm", "--endpoint", engine.url)
             assert "router web: Host(`web`) -> web (no server)" in shown.stdout
 
 

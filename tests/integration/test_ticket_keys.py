@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +19,7 @@ from lbcore.tls.tickets import TicketKeys
 from tests.integration.test_redis import Server
 from tests.integration.test_tls import asked, connected, context, secured
 from tests.support.certificates import Files, certificate
+from tests.support.command import run_command
 from tests.support.instance import Backend, Instance, becomes_true, eventually, running
 
 
@@ -152,7 +151,6 @@ def test_sources_that_cannot_be_used(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=reason):
             key_source(source)
     (tmp_path / "static.yml").write_text(f"lbcore: {{tls: {{ticketKeys: {short}}}}}")
-    command = [sys.executable, "-m", "lbcore", "check", str(tmp_path / "static.yml")]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = run_command("check", str(tmp_path / "static.yml"))
     assert done.returncode == 1
     assert "tls.ticketKeys: " in done.stderr

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.command import run_command
 from tests.support.instance import Instance, eventually, running
 from tests.support.ports import free_port
 from tests.support.udp import UdpClient, UdpServer, clients, echo, servers, udp
@@ -136,7 +137,6 @@ def test_a_port_that_another_program_has_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["status"])
 def test_status_speaks_of_udp(tmp_path: Path, command: str) -> None:
-    import subprocess
 
     api = free_port()
     static = points(0)
@@ -150,12 +150,7 @@ def test_status_speaks_of_udp(tmp_path: Path, command: str) -> None:
             lb.runs(1)
 
             def shown() -> str:
-                done = subprocess.run(
-                    [sys.executable, "-m", "lbcore", command, "--api", f"http://127.0.0.1:{api}"],
-                    capture_output=True,
-                    text=True,
-                    check=False,
-                )
+                done = run_command(command, "--api", f"http://127.0.0.1:{api}")
                 return done.stdout if done.returncode == 2 else ""
 
             text = eventually(lambda: shown(), "a problem is told")

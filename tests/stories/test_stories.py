@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.command import run_command
 from tests.support.instance import Instance, eventually, processes_of, running
 from tests.support.ports import free_port, replace_ports
 from tests.support.recorder import Recorder
@@ -85,7 +86,7 @@ def admin(lb: Instance, path: str) -> str:
 def test_every_story_is_a_valid_file_and_has_a_page() -> None:
     for file in STORIES.glob("*.yml"):
         if file.stem != "traefik":
-            subprocess.run([sys.executable, "-m", "lbcore", "check", str(file)], check=True, capture_output=True)
+            assert run_command("check", file).returncode == 0
             assert (STORIES.parents[1] / "docs" / "stories" / f"{file.stem}.md").is_file()
 
 

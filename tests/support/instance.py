@@ -20,8 +20,10 @@ from typing import Any, TypeVar
 import yaml
 
 from lbcore.process.starting import WORKER_NAME
+from tests.support.command import Command
 
 T = TypeVar("T")
+PROGRAMS = "LBCORE_TEST_PROGRAMS" in os.environ  # start new programs, as users do, and not forks
 
 
 def eventually(probe: Callable[[], T], what: str, timeout_s: float = 60) -> T:
@@ -90,7 +92,7 @@ def dynamic_for(*backends: Backend) -> dict[str, Any]:
 class Instance:
     """A supervisor with its workers."""
 
-    def __init__(self, folder: Path, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, folder: Path, process: Command | subprocess.Popen[bytes]) -> None:
         self.process = process
         self.log_file = folder / "lbcore.log"
         self.dynamic_file = folder / "dynamic" / "dynamic.yml"
@@ -173,15 +175,15 @@ def running(
     (folder / "static.yml").write_text(yaml.safe_dump(configuration))
     if dynamic is not None:
         (folder / "dynamic" / "dynamic.yml").write_text(yaml.safe_dump(dynamic))
-    command = [sys.executable, "-m", "lbcore", "run", "--config", str(folder / "static.yml"), "--workers", str(workers)]
-    if failing:
-        command = [sys.executable, "-m", "tests.support.launch", str(folder / "static.yml"), str(workers)]
-    process = subprocess.Popen(
-        [*prefix, *command],
-        env={**os.environ, **(environ or {})},
-        pass_fds=pass_fds,
-        stdin=subprocess.DEVNULL,
-    )
+    arguments = ["run", "--config", str(folder / "static.yml"), "--workers", str(workers)]
+    process: Command | subprocess.Popen[bytes]
+    if prefix or failing or environ or PROGRAMS:
+        program = ["lbcore", *arguments] if not failing else ["tests.support.launch", arguments[2], arguments[4]]
+        command = [*prefix, sys.executable, "-m", *program]
+        env = {**os.environ, **(environ or {})}  # may be one of the loader or of Python
+        process = subprocess.Popen(command, env=env, pass_fds=pass_fds, stdin=subprocess.DEVNULL)
+    else:
+        process = Command(arguments, pass_fds=pass_fds)
     instance = Instance(folder, process)
     children: list[int] = []
     try:

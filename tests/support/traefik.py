@@ -11,24 +11,27 @@ from typing import Any
 
 import yaml
 
+from tests.support.command import Command
 from tests.support.instance import eventually
 from tests.support.ports import free_ports
 
 TRAEFIK = Path(sys.executable).with_name("traefik")
 NAMES = ("traefik", "lbcore")
 
+Process = Command | subprocess.Popen[bytes]
 
-def start(name: str, folder: Path, static: Mapping[str, Any], workers: int = 1) -> subprocess.Popen[bytes]:
+
+def start(name: str, folder: Path, static: Mapping[str, Any], workers: int = 1) -> Process:
     """Start one of NAMES in `folder`, by a static configuration that is written to `static-NAME.yml` there.
 
     Its log goes to `log-NAME`. It is the caller's to end.
     """
     file = folder / f"static-{name}.yml"
     file.write_text(yaml.safe_dump({"log": {"filePath": str(folder / f"log-{name}")}, **static}))
-    command = [str(TRAEFIK), f"--configFile={file}"]
     if name == "lbcore":
-        command = [sys.executable, "-m", "lbcore", "run", "--workers", str(workers), "--config", str(file)]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
+        arguments = ["run", "--workers", str(workers), "--config", str(file)]
+        return Command(arguments, cwd=folder, stdout=subprocess.DEVNULL)
+    return subprocess.Popen([str(TRAEFIK), f"--configFile={file}"], cwd=folder, stdout=subprocess.DEVNULL)
 
 
 @contextlib.contextmanager

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 import pytest
 
 from lbcore.middleware_api import Request, Response
+from tests.support.command import run_command
 from tests.support.instance import eventually
 from tests.support.ports import free_port
 from tests.support.recorder import config, mirrored, recorders
@@ -207,7 +206,7 @@ def test_another_header_and_what_is_refused_in_the_configuration(tmp_path: Path)
             pass
     file = tmp_path / "static.yml"
     file.write_text(f"entryPoints: {{web: {{address: ':0'}}}}\nlbcore: {{explain: {{secret: {SECRET}}}}}\n")
-    done = subprocess.run([sys.executable, "-m", "lbcore", "check", str(file)], capture_output=True, text=True)
+    done = run_command("check", str(file))
     assert done.returncode == 0, done.stdout + done.stderr
 
 
