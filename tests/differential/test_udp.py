@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ import yaml
 
 from tests.support.instance import eventually
 from tests.support.ports import free_port
-from tests.support.traefik import NAMES, start
+from tests.support.traefik import NAMES, Process, start
 from tests.support.udp import UdpClient, UdpServer, servers
 
 POINTS = ("one", "two", "weighted", "short", "several", "nobody")
@@ -25,7 +24,8 @@ class Both:
 
     def __init__(self, folder: Path, dynamic: dict[str, Any]) -> None:
         self.ports: dict[str, dict[str, int]] = {}
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[Process] = []
+        self.clients: list[UdpClient] = []
         (folder / "dynamic.yml").write_text(yaml.safe_dump(dynamic))
         for name in NAMES:
             self.ports[name] = {point: free_port() for point in POINTS}
@@ -42,19 +42,25 @@ class Both:
     def client(self, name: str, point: str) -> UdpClient:
         return UdpClient(self.ports[name][point])
 
+    def new_client(self, name: str, point: str) -> UdpClient:
+        """A client whose port nobody else is given: to the session of one who had it, it would not be a new one."""
+        self.clients.append(client := self.client(name, point))
+        return client
+
     def ask(self, name: str, point: str, data: bytes = b"x") -> str:
         """The name of the server that answers a new client."""
-        with contextlib.closing(self.client(name, point)) as client:
-            return client.ask(data).partition(b" ")[0].decode()
+        return self.new_client(name, point).ask(data).partition(b" ")[0].decode()
 
     def is_ready(self, name: str, point: str) -> bool:
-        with contextlib.closing(self.client(name, point)) as client:
-            client.sock.settimeout(0.2)
-            with contextlib.suppress(OSError):
-                return bool(client.ask(b"x"))
+        client = self.new_client(name, point)
+        client.sock.settimeout(0.2)
+        with contextlib.suppress(OSError):
+            return bool(client.ask(b"x"))
         return False
 
     def close(self) -> None:
+        for client in self.clients:
+            client.close()
         for process in self.processes:
             process.terminate()
         for process in self.processes:
