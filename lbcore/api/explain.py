@@ -14,10 +14,10 @@ from lbcore.config.resolved import entry_points_of, rule_of, tls_of, trees_of
 from lbcore.config.static import StaticConfig
 from lbcore.http.request import Request
 from lbcore.routing.balancer import Balancer, LoadBalancer
-from lbcore.routing.compile import ranked
 from lbcore.routing.explanation import kind_of, role_of, unmet
 from lbcore.routing.guarded import Guarded
 from lbcore.routing.index import RouteIndex
+from lbcore.routing.order import ranked
 from lbcore.routing.rehearsal import Rehearsal
 from lbcore.routing.route import Route
 from lbcore.routing.service import Service

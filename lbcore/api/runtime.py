@@ -15,8 +15,9 @@ from lbcore.config.resolved import udp_entry_points_of
 from lbcore.config.static import StaticConfig
 from lbcore.config.tcp import TcpRouter, TcpService
 from lbcore.config.udp import UdpRouter, UdpService
-from lbcore.routing.compile import Table, compile_table
+from lbcore.routing.compile import compile_table
 from lbcore.routing.service import Service as RunningService
+from lbcore.routing.table import Table
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
 from lbcore.tls.material import library_name

@@ -12,7 +12,7 @@ from lbcore.api.condition import LOST, service_problems
 from lbcore.api.runtime import Runtime
 from lbcore.api.unreached import Unreached
 from lbcore.config.difference import changed_names, qualify
-from lbcore.routing.compile import Table
+from lbcore.routing.table import Table
 
 if TYPE_CHECKING:
     from lbcore.tls.describe import Described

@@ -31,8 +31,8 @@ from lbcore.process.worker import Engine, EngineFactory, drain_points, make_engi
 from lbcore.provider.base import Aggregator, Update
 from lbcore.provider.merge import merge
 from lbcore.provider.registry import providers_of
-from lbcore.routing.compile import Table
 from lbcore.routing.compile_own import own_routers
+from lbcore.routing.table import Table
 from lbcore.state.region import Region
 from lbcore.tls.material import choose_library, settle, settle_static
 

@@ -14,9 +14,10 @@ from lbcore.config.static import StaticConfig
 from lbcore.middleware.challenges import Challenges
 from lbcore.middleware.respond import Ping
 from lbcore.observability.watch import Watch
-from lbcore.routing.compile import Table, compile_table, release
+from lbcore.routing.compile import compile_table
 from lbcore.routing.queue import WaitQueue, adopt
 from lbcore.routing.server import Server
+from lbcore.routing.table import Table, release
 from lbcore.state.holdings import State
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap

@@ -31,7 +31,8 @@ from lbcore.errors import ConfigError, LbcoreError
 from lbcore.process.control import encode
 from lbcore.process.snapshot import Data, Publisher, Remembered, Snapshot, parts_of
 from lbcore.provider.keep import Kept, keep_running
-from lbcore.routing.compile import Table, compile_table, find_problems
+from lbcore.routing.compile import compile_table, find_problems
+from lbcore.routing.table import Table
 from lbcore.state.region import Region
 from lbcore.tls.material import asks_for_identity, library_name, with_fallback
 

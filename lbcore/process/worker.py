@@ -31,7 +31,7 @@ from lbcore.state.slots import SlotMap
 from lbcore.tls.library import choose
 
 if TYPE_CHECKING:
-    from lbcore.routing.compile import Table
+    from lbcore.routing.table import Table
 
 HEARTBEAT_S = 0.25
 SWITCH_S = 0.0001  # longest time that the compiling thread keeps the GIL while the one that moves traffic waits

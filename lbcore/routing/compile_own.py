@@ -40,8 +40,6 @@ CHALLENGE_RULE = "PathPrefix(`/.well-known/acme-challenge/`)"
 ANY_RULE = "HostRegexp(`^.+$`)"
 NOT_ENCRYPTED_RULE = f"{ANY_RULE} && !HeaderRegexp(`X-Forwarded-Proto`, `(?i)^(https|wss)$`)"
 
-Ranked = tuple[int, str, model.Router]  # priority, name
-
 
 def router_identity(name: str) -> str:
     """The identity of a router's counters, by its qualified name."""

@@ -6,6 +6,9 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterable
 from operator import itemgetter
 
+from lbcore.config.claims import priority_claimed, rule_text
+from lbcore.config.routers import Router
+from lbcore.config.static import StaticConfig
 from lbcore.config.tls import DEFAULT
 from lbcore.routing.index import FiledRule
 from lbcore.routing.route import Route
@@ -18,6 +21,18 @@ CLOSED = ""  # in place of the name of TLS options: the router has no TLS, or ca
 
 # The rank of a router, what it is, and the name of its TLS options.
 Placed = tuple[Rank, Compiled, str]
+
+Ranked = tuple[int, str, Router]  # priority, name
+
+
+def ranked(name: str, router: Router) -> Ranked:
+    """A router with its priority: the length of its rule, if it names none."""
+    return priority_claimed(router) or len(rule_text(router).encode()), name, router
+
+
+def rank_of(entry: Ranked, static: StaticConfig) -> Rank:
+    """Highest priority first, then by provider and name, so that all workers and all runs agree."""
+    return -entry[0], static.providers.rank(entry[1]), entry[1]
 
 
 class Order:

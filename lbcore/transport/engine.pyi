@@ -4,7 +4,7 @@ import socket
 from lbcore.config.static import StaticConfig
 from lbcore.observability.observer import Observer
 from lbcore.observability.tracer import Tracer
-from lbcore.routing.compile import Table
+from lbcore.routing.table import Table
 from lbcore.state.region import Region
 from lbcore.transport.reactor import Reactor
 

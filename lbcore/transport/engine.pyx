@@ -148,7 +148,7 @@ cdef class Engine:
             (<Listener>listener).close()
 
     def install(self, table) -> None:
-        """Route by a `routing.compile.Table`, which was compiled beside the one in force. Requests under way finish by that one.
+        """Route by a `routing.table.Table`, which was compiled beside the one in force. Requests under way finish by that one.
         Servers that are in both keep their idle connections. The loop waits for this: the cost is that of what is new, not that of
         the table."""
         cdef EntryPoint entry_point

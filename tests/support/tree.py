@@ -10,8 +10,9 @@ from lbcore.config.static import StaticConfig
 from lbcore.http.request import Request
 from lbcore.process.snapshot import Publisher
 from lbcore.provider.merge import merge
-from lbcore.routing.compile import Table, compile_table
+from lbcore.routing.compile import compile_table
 from lbcore.routing.service import Service
+from lbcore.routing.table import Table
 from lbcore.state.region import Region
 
 

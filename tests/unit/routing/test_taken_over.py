@@ -13,7 +13,8 @@ from lbcore.config.lint import Linter, lint
 from lbcore.config.static import StaticConfig
 from lbcore.config.validate import http as validation
 from lbcore.process.snapshot import Publisher, Remembered, identities
-from lbcore.routing.compile import Table, compile_table
+from lbcore.routing.compile import compile_table
+from lbcore.routing.table import Table
 from lbcore.state.region import Region
 
 STATIC = StaticConfig.model_validate(
