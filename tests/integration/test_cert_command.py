@@ -10,11 +10,11 @@ import pytest
 
 from lbcore.tls.library import find
 from tests.support.certificates import certificate, signed
-from tests.support.command import run_command
 
 
 def lbcore(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return run_command(*arguments, timeout=120)
+    command = [sys.executable, "-m", "lbcore", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_certificates_of_files(tmp_path: Path) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.command import run_command
-
 
 def check(path: Path, text: str) -> subprocess.CompletedProcess[str]:
     path.write_text(text)
-    return run_command("check", str(path), timeout=120)
+    command = [sys.executable, "-m", "lbcore", "check", str(path)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,15 @@
 """Commands `lbcore ...` of tests, forked from a process that has loaded them: they start in a tenth of the time.
 
 A command that is a new program first imports its modules and builds its models for a second of a CPU. Hundreds of tests
-start one and are about something else. Those about the start itself start `python -m lbcore`, as users do.
+start one and are about something else. Those about the start itself start `python -m lbcore`, as users do, and so do
+those that choose a library of TLS: one is loaded here.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import json
 import os
 import select
@@ -25,6 +27,18 @@ from typing import IO, Any
 ROOT = Path(__file__).resolve().parents[2]
 NUMBER = struct.Struct("q")
 PACKET_BYTES = 1 << 17
+# What `lbcore run` imports where it is used.
+LOADED = (
+    *("lbcore.cli", "lbcore.process.check", "lbcore.process.plane"),
+    *("lbcore.process.supervisor", "lbcore.process.worker", "lbcore.template.engine"),
+    *("lbcore.api.app", "lbcore.api.runtime", "uvicorn", "uvicorn.protocols.http.h11_impl", "uvicorn.lifespan.off"),
+    *("lbcore.tls.certificate", "lbcore.tls.connector", "lbcore.tls.describe", "lbcore.tls.pairs"),
+    *("lbcore.acme.agent", "lbcore.fleet.agent", "lbcore.ocsp.agent", "lbcore.spiffe.agent", "lbcore.telemetry.agent"),
+    *("lbcore.provider.consul", "lbcore.provider.consul_catalog", "lbcore.provider.docker", "lbcore.provider.etcd"),
+    *("lbcore.provider.kubernetes.crd", "lbcore.provider.kubernetes.gateway", "lbcore.provider.kubernetes.ingress"),
+    *("lbcore.provider.nomad", "lbcore.provider.polled", "lbcore.provider.redis", "lbcore.provider.rest"),
+    *("lbcore.provider.swarm", "lbcore.provider.zookeeper", "httpx", "kazoo.client", "redis.asyncio"),
+)
 
 
 class Command:
@@ -136,10 +150,8 @@ def _loaded() -> socket.socket:
 def _load() -> None:
     """Load what `lbcore run` loads, and build the models, as a configuration of each kind makes it."""
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # as the command does
-    import lbcore.cli
-    import lbcore.process.plane
-    import lbcore.process.supervisor
-    import lbcore.process.worker  # noqa: F401
+    for name in LOADED:
+        importlib.import_module(name)
     from lbcore.config.load import load_objects, load_static_with_warnings
     from lbcore.provider.merge import merge
     from lbcore.routing.compile import find_problems
