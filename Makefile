@@ -41,9 +41,9 @@ system: #? install the Debian packages that `make test` uses, where they are mis
 system-bench:
 	@sh ci/system.sh bench
 
-# Files of tests side by side, in the order of tests/conftest.py. Many tests wait, so three processes more than CPUs.
-PROCESSES := $(shell expr $$(nproc) + 3)
-SIDE_BY_SIDE := --numprocesses $(PROCESSES) --maxprocesses 5 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 -p no:benchmark
+# Files of tests side by side, in the order of tests/conftest.py. Many tests wait, so five processes more than CPUs.
+PROCESSES := $(shell expr $$(nproc) + 5)
+SIDE_BY_SIDE := --numprocesses $(PROCESSES) --maxprocesses 8 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 -p no:benchmark
 
 # The tests are collected once beside mypy, which uses one CPU: the processes that run them find them translated.
 test: build system scanner #? build, lint, the whole test suite, and a part of it with sanitizers
