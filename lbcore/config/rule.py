@@ -398,17 +398,26 @@ class Parser:
         return self.language.rule(written, args, position)
 
     def unescape(self, text: str) -> str:
-        def replace(found: re.Match[str]) -> str:
-            code = found[1] or found[2] or found[3]
-            if code:
-                return chr(min(int(code, 16), 0x10FFFF))
-            if found[4]:
-                return chr(int(found[4], 8) & 0xFF)
-            if found[5] not in _PLAIN_ESCAPES:
-                self.fail(f"unknown escape \\{found[5]}")
-            return _PLAIN_ESCAPES[found[5]]
+        try:
+            return unescaped(text)
+        except ValueError as error:
+            self.fail(str(error))
 
-        return _ESCAPE.sub(replace, text)
+
+def unescaped(text: str) -> str:
+    """What stands between the quotes of a string of Go. Raises ValueError."""
+
+    def replace(found: re.Match[str]) -> str:
+        code = found[1] or found[2] or found[3]
+        if code:
+            return chr(min(int(code, 16), 0x10FFFF))
+        if found[4]:
+            return chr(int(found[4], 8) & 0xFF)
+        if found[5] not in _PLAIN_ESCAPES:
+            raise ValueError(f"unknown escape \\{found[5]}")
+        return _PLAIN_ESCAPES[found[5]]
+
+    return _ESCAPE.sub(replace, text)
 
 
 def unparsed(text: str, problem: str, position: int) -> RuleError:

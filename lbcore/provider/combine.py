@@ -106,8 +106,12 @@ class Combiner:
             and not thing.faults
             and _settings(kind, thing) != _settings(kind, chosen)
         ]
+        what = TEXTS[kind] if layer == "http" else f"{layer} {TEXTS[kind]}"
+        faults = [] if chosen.faults else [thing.faults[0] for _, thing in versions if thing.faults]
+        if faults:
+            count = f"{len(faults)} of {len(versions)} definitions do" if len(faults) > 1 else "one definition does"
+            self._problems[place] = f"{what} {name}: {count} not count: {faults[0]}"
         if others:
-            what = TEXTS[kind] if layer == "http" else f"{layer} {TEXTS[kind]}"
             shown = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
             self._problems[place] = (
                 f"{what} {name} is defined differently by {part.name} and by {shown}: {part.name} is newer, and counts"

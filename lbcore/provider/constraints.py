@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import re2
 
+from lbcore.config.rule import unescaped
+
 DEPTH_LIMIT = 50
 
 
@@ -116,6 +118,8 @@ class _Parser:
         if name.startswith("Label"):
             self.take(",")
             arguments.append(self.string())
+        if self.here == ",":  # Go allows one more
+            self.take()
         self.take(")")
         return _predicate(name, *arguments)
 
@@ -125,7 +129,10 @@ class _Parser:
             return token[1:-1]
         if token[0] != '"':
             raise ConstraintError(f"{token}: needs a text in backquotes or quotes")
-        return re.sub(r"\\(.)", lambda found: {"n": "\n", "t": "\t"}.get(found[1], found[1]), token[1:-1])
+        try:
+            return unescaped(token[1:-1])
+        except ValueError as error:
+            raise ConstraintError(f"{token}: {error}; a text in backquotes has no escapes") from None
 
 
 def _any(first: Predicate, second: Predicate) -> Predicate:

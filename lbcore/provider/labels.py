@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from lbcore.config.decode import decode, keys_of, nearest, plain
 from lbcore.config.dynamic import DynamicConfig, Router, Service
@@ -23,8 +23,15 @@ from lbcore.template.values import Record, Strings
 
 ROOT = "traefik"
 LAYERS = ("http", "tcp", "udp")
-# Labels that are no configuration of objects.
-OWN = frozenset({"enable", "docker", "swarm", "tags", "consulcatalog", "nomad"})
+# Labels that are no configuration of objects, and what stands below those of each provider.
+OWN: dict[str, tuple[str, ...]] = {
+    "enable": (),
+    "tags": (),
+    "docker": ("network", "allownonrunning", "lbswarm"),
+    "swarm": ("network", "lbswarm"),
+    "consulcatalog": ("connect", "canary"),
+    "nomad": ("canary",),
+}
 # Unknown labels that begin so are mistyped: what has them is left out. Others are of version 1, or of something else.
 MEANT = ("enable", "docker", "swarm", *LAYERS)
 # Labels that Traefik ignores: `*` is any name.
@@ -47,6 +54,7 @@ PEM_OR_FILES = frozenset({"certfile", "keyfile", "cafiles", "rootcas"})  # these
 PEM_OR_FILES_OF_TLS = frozenset({"ca", "cert", "key"})  # ... these below `tls`
 PEM = "-----BEGIN"
 
+Leads = TypeVar("Leads", bound=Object)
 Faults = dict[tuple[str, str, str], list[str]]  # by layer, kind, and name in lower case
 
 
@@ -113,6 +121,8 @@ class _Reader:
         self.default_rule = default_rule
         self.folders = folders
         self.provider = provider
+        self.own = ("swarm", "docker") if provider == "swarm" else (provider.lower(),)
+        self.is_meant = any(key.lower().startswith(f"{ROOT}.") for key in thing.labels)
         self.flat = FlatTree(DynamicConfig)
         self.servers: dict[tuple[str, str], dict[str, str]] = {}  # `server.port` and `server.scheme`
         self.balancers: list[tuple[list[str], str]] = []  # `loadbalancer: true`: says nothing beside its keys
@@ -166,6 +176,12 @@ class _Reader:
         lower = [part.lower() for part in parts]
         layer = lower[0]
         if layer in OWN:
+            if layer in self.own and len(lower) > 1 and ".".join(lower[1:]) not in OWN[layer]:
+                # It may be `canary`, which keeps an instance from others, or the network that is to be used.
+                text, hint = f"unknown label {'.'.join(parts)!r}", nearest(lower[1], list(OWN[layer]))
+                if layer == "nomad":  # as in Traefik
+                    return self.warn(key, f"{text}, ignored", hint)
+                return self.problem(key, text, hint)
             return None
         if layer not in (*LAYERS, "tls"):
             text, hint = f"unknown label {parts[0]!r}", nearest(layer, [*LAYERS, "tls", "enable"])
@@ -266,17 +282,15 @@ class _Reader:
         is_http = bool(http.routers or http.services or http.middlewares)
         if is_http or not any("services" in part for part in parts.values()):
             routers, services = dict(http.routers), dict(http.services)
-            needs_none = bool(routers) and all("@" in router.service for router in routers.values())
-            if not services:
-                services[thing.service] = Service(load_balancer=LoadBalancer(), place=thing.name)
-            try:
+            if services:
                 services = {name: self.with_server(name, service) for name, service in services.items()}
-            except ValueError:
-                if not needs_none or http.services:
-                    raise
-                services = {}
+            else:
+                service = Service(load_balancer=LoadBalancer(), place=thing.name)
+                services = {thing.service: self.with_server(thing.service, service)}
+                if services[thing.service].faults and needs_no_service(http):
+                    services = {}
             parts["http"] = {
-                "routers": self.routers(routers, services),
+                "routers": self.routers(routers, services) if services or routers else {},
                 "services": self.broken("http", "services", services),
                 "middlewares": self.broken("http", "middlewares", http.middlewares),
             }
@@ -291,6 +305,13 @@ class _Reader:
     def faulty(self, layer: str, kind: str, name: str, thing: Any) -> Any:
         found = self.faults.get((layer, kind, name.lower()), [])
         return thing.model_copy(update={"faults": (*thing.faults, *found)}) if found else thing
+
+    def without_address(self, service: Leads, error: ValueError) -> Leads:
+        """A service of which this thing has no server. Raises the error if no label is meant for lbcore."""
+        if not self.is_meant:
+            raise error
+        fault = str(Problem("", str(error), "", self.thing.name))
+        return service.model_copy(update={"faults": (*service.faults, fault)})
 
     def url(self, layer: str, name: str) -> tuple[str, str, str]:
         """Scheme, host and port of this thing in a service."""
@@ -310,7 +331,11 @@ class _Reader:
         servers = []
         if self.thing.is_up:
             if not server.url:
-                server = server.model_copy(update={"url": "{}://{}:{}".format(*self.url("http", name))})
+                try:
+                    url = "{}://{}:{}".format(*self.url("http", name))
+                except ValueError as error:
+                    return self.without_address(service, error)
+                server = server.model_copy(update={"url": url})
             servers = [server]
         return service.model_copy(update={"load_balancer": balancer.model_copy(update={"servers": servers})})
 
@@ -380,10 +405,20 @@ class _Reader:
         balancer = service.load_balancer or balancer_type()
         servers = []
         if self.thing.is_up:
-            _, host, port = self.url(layer, name)
+            try:
+                _, host, port = self.url(layer, name)
+            except ValueError as error:
+                return self.without_address(service, error)
             server = balancer.servers[0] if balancer.servers else server_type()
             servers = [server.model_copy(update={"address": f"{host}:{port}"})]
         return service.model_copy(update={"load_balancer": balancer.model_copy(update={"servers": servers})})
+
+
+def needs_no_service(http: Any) -> bool:
+    """Whether labels are there for what other things have: routers for services of others, middlewares alone."""
+    if http.routers:
+        return all("@" in router.service for router in http.routers.values())
+    return bool(http.middlewares)
 
 
 def _matches(lower: list[str], pattern: tuple[str, ...]) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lbcore.config.flat import in_order
 from lbcore.config.scalars import to_bool
 from lbcore.provider.combine import Part
 from lbcore.provider.constraints import Subject
@@ -78,7 +79,7 @@ class TagStore(ExposingStore):
     def exposes(self, tags: Sequence[str]) -> bool:
         """Whether these are the tags of what is exposed. Raises ValueError."""
         labels = self.labels(tags)
-        if self.switch(labels, "connect") or not self.enabled(labels):
+        if not self.enabled(labels) or (self._kind == "consulcatalog" and self.switch(labels, "connect")):
             return False
         return self._matches(Subject(labels, tags))
 
@@ -131,7 +132,8 @@ class TagStore(ExposingStore):
                 raise ValueError(f"port is missing: its instance {instance.key} has none, and no tag sets it")
             return instance.host, port or str(instance.port)
 
-        said = self._reader.read(Labelled(place, name, labels, rule_data(name, labels), instance.is_up, address))
+        data = rule_data(instance.service, labels)  # as it is registered: without the mark of a canary
+        said = self._reader.read(Labelled(place, name, labels, data, instance.is_up, address))
         found.note(said, labels)
         if said.config is not None:
             age = (instance.age, instance.key)
@@ -140,7 +142,8 @@ class TagStore(ExposingStore):
 
 
 def _switch(labels: dict[str, str], label: str, default: bool) -> bool:
-    value = next((value for key, value in labels.items() if key.lower() == label), None)
+    # Of two spellings of one tag, the last one counts, as for all others.
+    value = next((labels[key] for key in reversed(in_order(labels)) if key.lower() == label), None)
     try:
         return default if value is None else to_bool(value)
     except ValueError as error:

@@ -114,7 +114,16 @@ def test_tags_beside_traefik(tmp_path: Path) -> None:
         register(consul, "e1", "critical", tags("critical"), 89, "critical")
         register(consul, "f1", "tcp", ["traefik.tcp.routers.t.rule=HostSNI(`*`)"], 90)
         register(consul, "g1", "m", [*tags("m"), "traefik.http.routers.m.middlewares=p", "traefik.http.middlewares.p.addprefix.prefix=/p"], 91)  # noqa: E501
-        settings = {"endpoint": {"address": f"127.0.0.1:{consul.port}"}, "constraints": "!Tag(`old`)"}
+        register(consul, "h1", "Ca.nary", ["traefik.consulcatalog.canary=true"], 92)
+        register(consul, "i1", "typing", [*tags("typing"), "traefik.consulcatalog.conary=true"], 93)
+        register(consul, "i2", "own", [*tags("own"), "traefik.nomad.other=1"], 94)
+        # Traefik has a server with port 0 here.
+        register(consul, "j1", "portless", [*tags("portless"), "traefik.tcp.services.p.loadbalancer.server.port=95"], 0)
+        settings = {
+            "endpoint": {"address": f"127.0.0.1:{consul.port}"},
+            "constraints": "!Tag(`old`)",
+            "defaultRule": "Host(`{{ lower .Name }}`)",
+        }
         shown = {}
         for name in ("traefik", "lbcore"):
             web, admin = free_port(), free_port()
@@ -125,14 +134,19 @@ def test_tags_beside_traefik(tmp_path: Path) -> None:
             }
             process = start(name, tmp_path, static)
             try:
-                shown[name] = eventually(partial(seen, admin, 7), f"the objects in {name}")
+                shown[name] = eventually(partial(seen, admin, 10), f"the objects in {name}")
             finally:
                 process.kill()
                 process.wait(30)
         # Traefik exposes Consul itself; here the router of what is critical stays, and answers 503.
         assert {name for name in shown["traefik"] if "/consul@" in name} == {f"http/{k}/consul@consulcatalog" for k in ("routers", "services")}  # noqa: E501
         own = {name: each for name, each in shown["traefik"].items() if "/consul@" not in name}
+        assert "http/routers/typing@consulcatalog" not in own
+        own = {name: each for name, each in own.items() if "/portless@" not in name}
+        assert shown["lbcore"].pop("http/services/portless@consulcatalog")["status"] == "disabled"
+        assert shown["lbcore"].pop("http/routers/portless@consulcatalog")["status"] == "disabled"
         assert {name: each for name, each in shown["lbcore"].items() if "/critical@" not in name} == own
+        assert "tcp/services/p@consulcatalog" in own
         assert "http/services/web-5809183663605978805@consulcatalog" not in own  # that is the hash of other tags
         assert sum("/web-" in name for name in own) == 1
 
@@ -301,6 +315,8 @@ def test_tags_of_nomad_beside_traefik(tmp_path: Path, nomad: Nomad) -> None:
     nomad.register("a1", "a", tags("a"), 81)
     nomad.register("a2", "a", tags("a"), 82)
     nomad.register("b", "Plain_Name", [" traefik.enable = true "], 84)
+    nomad.register("b2", "Ca.nary", ["traefik.nomad.canary=true"], 89)
+    nomad.register("b3", "typing", [*tags("typing"), "traefik.nomad.conary=true"], 90)
     nomad.register("c", "web", tags("w"), 85)
     nomad.register("d", "web", [*tags("wc"), "traefik.nomad.canary=true"], 86)
     nomad.register("e", "hidden", ["traefik.enable=false"], 87)
@@ -311,11 +327,17 @@ def test_tags_of_nomad_beside_traefik(tmp_path: Path, nomad: Nomad) -> None:
         static = {
             "entryPoints": {"web": {"address": f"127.0.0.1:{web}"}, "traefik": {"address": f"127.0.0.1:{admin}"}},
             "api": {"insecure": True},
-            "providers": {"nomad": {"endpoint": {"address": nomad.url}, "constraints": "!Tag(`old`)"}},
+            "providers": {
+                "nomad": {
+                    "endpoint": {"address": nomad.url},
+                    "constraints": "!Tag(`old`)",
+                    "defaultRule": "Host(`{{ lower .Name }}`)",
+                }
+            },
         }
         process = start(name, tmp_path, static)
         try:
-            shown[name] = eventually(partial(seen, admin, 4), f"the objects in {name}")
+            shown[name] = eventually(partial(seen, admin, 6), f"the objects in {name}")
         finally:
             process.kill()
             process.wait(30)

@@ -24,6 +24,7 @@ SUBJECT = Subject({"a": "1", "tier": "eu-west"}, ("blue",))
         ("!(Label(`a`,`2`) || Label(`a`,`3`)) && LabelRegex(`tier`,`^eu`)", True),
         ("Label(`a`,`1`) || Label(`a`,`2`) && Label(`a`,`3`)", True),
         ("(Label(`a`,`1`) || Label(`a`,`2`)) && Label(`a`,`3`)", False),
+        (r'LabelRegex("t\x69er", "^eu\u002d\\w+$",)', True),
     ],
 )
 def test_labels(text: str, is_true: bool) -> None:
@@ -38,7 +39,8 @@ def test_tags() -> None:
 @pytest.mark.parametrize(
     "text",
     ["Label(`a`)", "Label(a, `b`)", "Tag(`a`)", "Label(`a`,`b`) &&", "(Label(`a`,`b`)", "Label(`a`,`b`) x", "&", "Label(`a`,`b`",
-     "LabelRegex(`a`, `(`)", "!" * 200, "(" * 200, "Label(`a`,`b`) Label(`a`,`b`)"],
+     "LabelRegex(`a`, `(`)", "!" * 200, "(" * 200, "Label(`a`,`b`) Label(`a`,`b`)",
+     r'LabelRegex("a", "\.")'],
 )  # fmt: skip
 def test_bad(text: str) -> None:
     with pytest.raises(ConstraintError):

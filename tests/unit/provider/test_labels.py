@@ -160,10 +160,31 @@ def test_a_container_that_is_down_keeps_its_router_without_a_server() -> None:
     assert config.services["s"].members == []
 
 
-def test_no_port_refuses_the_container_unless_nothing_leads_there() -> None:
+def test_no_port_disables_the_services_that_need_one() -> None:
     assert read({}, port="").config is None
     labels = {"traefik.http.routers.d.rule": "Path(`/`)", "traefik.http.routers.d.service": "api@internal"}
     assert http(labels, port="").routers["d"].service == "api@internal"
+    middleware = {"traefik.http.middlewares.m.addprefix.prefix": "/m"}
+    alone = http(middleware, port="")
+    assert (list(alone.middlewares), alone.routers, alone.services) == (["m"], {}, {})
+    said = read({"traefik.http.routers.d.rule": "Path(`/`)", **middleware}, port="")
+    assert said.config is not None
+    assert said.config.http.services["web"].faults == ("container web: port is missing",)
+    assert not said.config.http.routers["d"].faults
+    assert list(said.config.http.middlewares) == ["m"]
+    server = "loadbalancer.server"
+    tcp = {f"traefik.tcp.services.a.{server}.port": "1", f"traefik.tcp.services.b.{server}.tls": "true"}
+    config = read(tcp, port="").config
+    assert config is not None
+    assert [service.faults for service in config.tcp.services.values()] == [(), ("container web: port is missing",)]
+
+
+def test_what_is_wrong_in_one_of_several_definitions_is_told() -> None:
+    rule = {"traefik.http.routers.r.rule": "Path(`/`)"}
+    found = [read(rule, port=port).config for port in ("80", "")]
+    config, problems = combine([Part(str(n), each, (n,)) for n, each in enumerate(found) if each is not None])
+    assert config.http.services["web"].members == ["http://10.0.0.1:80"]
+    assert problems == ["service web: one definition does not count: container web: port is missing"]
 
 
 @pytest.mark.parametrize(
@@ -205,6 +226,8 @@ def test_only_the_object_of_a_bad_label_is_refused(label: str, value: str, name:
         ("traefik.enabled", "traefik.enabled: unknown label 'enabled' (did you mean enable?)"),
         ("traefik.enable: true", "traefik.enable: true: unknown label 'enable: true' (did you mean enable?)"),
         ("traefik.https.routers.web.rule", "unknown label 'https' (did you mean http?)"),
+        ("traefik.docker.netwrok", "unknown label 'docker.netwrok' (did you mean network?)"),
+        ("traefik.docker.network.name", "unknown label 'docker.network.name' (did you mean network?)"),
     ],
 )
 def test_a_label_of_no_object_refuses_the_container(label: str, text: str) -> None:
