@@ -322,7 +322,8 @@ cdef class Middleware:
         """Change the head of the answer on its way to the client, replace the answer, or have it wait. Returns a Verdict.
 
         Called when `sees_answer`, for each middleware that the request has passed, the last one first, and once for an
-        exchange: for the server's final answer (101 is one), or for lbcore's own. Before ANSWER, `answer` is made anew (`clear`) or
+        exchange: for the server's final answer (101 is one), or for lbcore's own. Once more if a middleware further in has held the
+        head of that answer back (`hold_head`), and it is replaced by lbcore's own after all. Before ANSWER, `answer` is made anew (`clear`) or
         changed: status, headers and `text`, which has to stay valid until the exchange ends (`Response.keep`, `keep_state`).
         Nothing of the body is read while the answer waits.
         """

@@ -5,7 +5,7 @@ from libc.stdint cimport uint64_t
 from lbcore.middleware.base cimport Pending
 from lbcore.proxy.explainer cimport Explanation
 from lbcore.proxy.way_back cimport WayBack
-from lbcore.http.sink cimport Sink
+from lbcore.http.sink cimport Filter, Sink
 from lbcore.routing.route cimport Route
 from lbcore.proxy.attempts cimport Attempting
 
@@ -32,6 +32,7 @@ cdef class AnswerWay(Attempting):
     cdef int go_on_back(self, Pending settled) except -1
     cdef int begin_way_back(self) except -1
     cdef int replace_answer(self) except -1
+    cdef Filter innermost_holder(self)
     cdef int put_head(self) except -1
     cdef int put_answer(self) except -1
     cdef int finish(self) except -1

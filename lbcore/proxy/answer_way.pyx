@@ -89,12 +89,24 @@ cdef class AnswerWay(Attempting):
         return 0
 
     cdef int hold_head(self) except -1:
+        cdef Filter last = <Filter>self.answer_filters
+        while last.next is not self.client:
+            last = <Filter>last.next
+        last.holds = True
         self.held_heads += 1
         return 0
 
     cdef int release_head(self) except -1:
+        self.innermost_holder().holds = False
         self.held_heads -= 1
         return 0 if self.held_heads else self.put_head()
+
+    cdef Filter innermost_holder(self):
+        """The filter nearest to the server whose middleware holds the head back; there is one. Those behind it have got nothing of the body."""
+        cdef Filter filter = <Filter>self.answer_filters
+        while not filter.holds:
+            filter = <Filter>filter.next
+        return filter
 
     cdef int put_head(self) except -1:
         """Send the head of the answer."""
@@ -132,9 +144,12 @@ cdef class AnswerWay(Attempting):
 
     cdef int send_answer(self) except -1:
         """Send the answer that was made in `response`: status, headers, `text`. It may come instead of another one that waits."""
-        if self.pending is not None:
+        cdef bint waited = self.pending is not None
+        if waited:
             self.end_wait().cancel()
         if self.way_back.begun:
+            if self.held_heads and not waited:
+                self.way_back.left = self.innermost_holder().step
             self.answer_filters = self.client
             self.answer_ended = False
             self.held_heads = 0

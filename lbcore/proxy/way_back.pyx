@@ -1,7 +1,8 @@
 """The way of an answer back through the middlewares that its request has passed, from the innermost one outwards. No I/O.
 
-Each middleware is called once for an exchange. An answer that replaces another one, for whatever reason, continues at the same place:
-the middleware in which the former one waited, or which failed, is not called again.
+Each middleware is called once for an answer. An answer that replaces another one, for whatever reason, continues at the same place:
+the middleware in which the former one waited, or which failed, is not called again. But where the former one's head was held back, the
+middlewares in front of the one that did so have not let it go: the other one passes all of them.
 """
 
 cimport cython

@@ -9,7 +9,7 @@ cdef class Regex:
     cdef readonly int groups           # capturing ones
     cdef readonly dict names           # group number by name
 
-    cdef bint search(self, Span text) noexcept nogil
+    cdef bint search(self, Span text) except -1
     cdef bint match_from(self, Span text, Py_ssize_t start, Span* found, int count) noexcept nogil
 
 

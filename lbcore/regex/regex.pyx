@@ -12,7 +12,7 @@ from libc.string cimport memcpy
 
 from lbcore.http.span cimport Span, span_of
 from lbcore.http.utf8 cimport is_utf8, utf8_step
-from lbcore.regex.shortage cimport note_shortage
+from lbcore.regex.shortage cimport check_shortage, note_shortage
 
 import re
 
@@ -88,9 +88,15 @@ cdef class Regex:
             destroy(self.compiled)
             free(self.compiled)
 
-    cdef bint search(self, Span text) noexcept nogil:
-        """Whether it matches anywhere."""
-        return regex_search(self.compiled, text)
+    cdef bint search(self, Span text) except -1:
+        """Whether it matches anywhere. Raises MemoryError if that cannot be found out."""
+        cdef bint found = regex_search(self.compiled, text)
+        check_shortage()
+        return found
+
+    def matches(self, text: bytes) -> bool:
+        """`search` for tests."""
+        return self.search(span_of(text, len(text)))
 
     cdef bint match_from(self, Span text, Py_ssize_t start, Span* found, int count) noexcept nogil:
         """The first match at or after `start`: the whole and then each group; a group outside the match has a NULL pointer."""
@@ -166,7 +172,7 @@ cdef bint search_mended(void* compiled, Span text) noexcept nogil:
     """Whether it matches a text with U+FFFD in place of each byte that is no UTF-8: so Go reads it, and `.` and `[^/]` fit there.
 
     RE2 has nothing fit such a byte, and a request with one would pass by the rules and checks that are meant for it. Without the
-    memory for a long text, nothing is found, and `take_shortage` says so.
+    memory for a long text, nothing is found, and `check_shortage` says so: whoever calls this without an exception asks it afterwards.
     """
     cdef char[3 * SHORT_BYTES] own
     cdef char* mended = own                               # no byte becomes more than three

@@ -9,10 +9,10 @@ cdef void note_shortage() noexcept nogil:
     short = True
 
 
-cdef bint take_shortage() noexcept nogil:
-    """Whether there was such a search since the last call."""
+cdef int check_shortage() except -1:
+    """Raise MemoryError if there was such a search since the last call."""
     global short
-    cdef bint was = short
-    if was:
+    if short:
         short = False
-    return was
+        raise MemoryError("no memory for the text that a regular expression is to match")
+    return 0

@@ -17,7 +17,7 @@ from libc.stdlib cimport calloc, free, malloc
 from lbcore.http.head cimport RequestHead
 from lbcore.http.request cimport Request
 from lbcore.http.span cimport Span
-from lbcore.regex.shortage cimport take_shortage
+from lbcore.regex.shortage cimport check_shortage
 from lbcore.routing.matcher cimport Program, read_head, run
 
 import os
@@ -477,8 +477,7 @@ cdef class RouteIndex:
     cdef object find(self, const RequestHead* head):
         """The payload of the first router that matches, or None. Raises MemoryError if a rule could not be tried."""
         cdef const Entry* entry = self.first_match(head)
-        if take_shortage():
-            raise MemoryError("no memory for the text that a regular expression is to match")
+        check_shortage()
         return None if entry == NULL else <object>entry.payload
 
     def route(self, head: bytes, client: str = "192.0.2.1"):

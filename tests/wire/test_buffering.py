@@ -202,6 +202,47 @@ def test_longer_answers_are_refused(chunked: bool) -> None:
         assert (first.split()[1], text) == ("500", b"Internal Server Error")
 
 
+def test_an_answer_that_is_too_long_or_breaks_off_is_one_of_lbcore_to_the_middlewares_in_front() -> None:
+    head = b"HTTP/1.1 200 X\r\nX-Old: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    def script(peer: Peer) -> None:
+        with contextlib.suppress(EOFError, ConnectionError):
+            while not (first := peer.message()[0]).startswith("GET /break"):
+                if "/page" in first:
+                    peer.send(b"HTTP/1.1 200 X\r\nContent-Length: 5\r\n\r\nsorry")
+                else:
+                    peer.send(head + b"14\r\n%s\r\n0\r\n\r\n" % bytes(20))
+            peer.send(head + b"5\r\nhello\r\n")
+
+    page = {"errors": {"status": ["500-599"], "service": "all", "query": "/page"}}
+    set_by = {name: {"headers": {"customResponseHeaders": {f"X-{name}": "1"}}} for name in ("outer", "inner")}
+    with serving(script) as server:
+        asked = config({}, all=server.url)
+        asked["http"]["middlewares"] = {"buffer": {"buffering": {"maxResponseBodyBytes": 10}}, "page": page, **set_by}
+        asked["http"]["middlewares"]["type"] = {"contentType": {}}
+        routers = asked["http"]["routers"]
+        routers["all"]["middlewares"] = ["outer", "buffer", "inner"]
+        for name, middlewares in (
+            ("paged", ["outer", "type", "page", "buffer", "inner"]),
+            ("gated", ["outer", "page"]),
+            ("inside", ["outer", "buffer", "page", "inner"]),
+        ):
+            routers[name] = {**routers["all"], "rule": f"Host(`{name}`)", "priority": 99, "middlewares": middlewares}
+        routers["gated"]["service"] = "guarded"
+        guarded = {"loadBalancer": {"servers": [{"url": server.url}]}, "middlewares": ["buffer", "inner"]}
+        asked["http"]["services"]["guarded"] = guarded
+        with edge(asked) as lb:
+            client = lb.client()
+            for path, status in (("/long", "500"), ("/break", "502")):
+                for host, text in (("paged", b"sorry"), ("gated", b"sorry"), ("x", None), ("inside", None)):
+                    for _ in range(2):
+                        first, headers, body = client.ask(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+                        assert first.split()[1] == status
+                        assert body == (text or {"500": b"Internal Server Error", "502": b"Bad Gateway"}[status])
+                        assert headers.get("x-outer") == "1"
+                        assert not {"x-inner", "x-old"} & set(headers)
+
+
 def test_a_slow_client_holds_no_server() -> None:
     body = os.urandom(20_000_000)
     with recorders("a") as (a,), edge(buffered(a.url)) as lb:
