@@ -326,7 +326,8 @@ class _Api:
         given = request.headers.get("authorization", "").removeprefix("Bearer ")
         if token and hmac.compare_digest(token.encode(), given.encode("latin-1")):
             return None
-        problem = "wrong token" if token else f"{what} cannot be changed: api.token is not set"
+        without = f"{what} cannot be changed: api.token is not set; set it in the static file, and start again"
+        problem = "wrong token" if token else without
         return JSONResponse({"message": problem}, 403)
 
     async def reload(self, request: Request) -> Response:

@@ -135,6 +135,13 @@ def state(runtime: Runtime) -> View:
             "lastFailure": instant(reload.failed_unix_s) if reload.failed_unix_s else None,
             "refused": list(reload.refused),
             "changed": reload.last.summary() if reload.last is not None else "",
+            "lastChange": None
+            if reload.changed is None
+            else {
+                "generation": reload.changed_at,
+                "time": instant(reload.changed.unix_s),
+                "changed": reload.changed.summary(),
+            },
             "kept": [{"kind": kind, "name": name, "errors": why} for (kind, name), why in reload.kept.items()],
         },
         "providers": providers(runtime),

@@ -137,9 +137,11 @@ def _of_servers(runtime: Runtime, balancer: LoadBalancer) -> Condition:
         if not runtime.region.is_up(member.slot) and (weight or runtime.region.weight_override(member.slot))
     ]
     if not any(effective):
+        aside = _set_aside(runtime, balancer)
         if not down:
-            return Condition(1.0, ["the weights of all its servers are 0"])
-        return Condition(1.0, [f"no server may be picked, {len(down)} of {len(members)} are down: {', '.join(down)}"])
+            return Condition(1.0, ["the weights of all its servers are 0", *aside])
+        cause = f"no server may be picked, {len(down)} of {len(members)} are down: {', '.join(down)}"
+        return Condition(1.0, [cause, *aside])
     causes = [f"{len(down)} of {len(members)} servers down: {', '.join(down)}"] if down else []
     away = {
         member.key: runtime.unreached[member.slot]
@@ -153,7 +155,18 @@ def _of_servers(runtime: Runtime, balancer: LoadBalancer) -> Condition:
     missed = _missed(
         [weight for member, weight in zip(members, effective, strict=True) if member.key in away], effective
     )
-    return Condition(missed, causes, missed)
+    return Condition(missed, causes + (_set_aside(runtime, balancer) if missed else []), missed)
+
+
+def _set_aside(runtime: Runtime, balancer: Balancer) -> list[str]:
+    """What to undo where a service has nothing to choose: members that would get requests, had nobody drained them."""
+    pairs = list(zip(balancer.members, balancer.configured_weights, strict=True))
+    keys = [
+        member.key
+        for index, (member, weight) in enumerate(pairs)
+        if weight and runtime.region.weight_override(member.slot) == 0 and balancer.member_stands(index)
+    ]
+    return [f"{len(keys)} of {len(pairs)} drained by hand (undrain ends that): {', '.join(keys)}"] if keys else []
 
 
 def _missed(away: Sequence[float], weights: Sequence[float]) -> float:
@@ -177,7 +190,7 @@ def _of_children(runtime: Runtime, balancer: Balancer) -> Condition:
     if not total:
         if not any(of.lost for of in conditions):
             causes = ["the weights of all its services are 0"]
-        return Condition(1.0, causes)
+        return Condition(1.0, causes + _set_aside(runtime, balancer))
     # Requests that cannot reach a server of one child go to those of the others.
     asked = [(of, weight) for of, weight in zip(conditions, effective, strict=True) if weight and of.missed <= ALL]
     total = sum(weight for _, weight in asked)
@@ -205,7 +218,10 @@ def weights_after(runtime: Runtime, service: Service, overrides: Mapping[str, in
         weight = overrides.get(member.key, runtime.region.weight_override(member.slot))
         if (configured if weight is None else weight) == 0 or not inner.member_stands(index):
             continue
-        if member.key not in children or condition_of(runtime, children[member.key]).lost < 1.0:
+        if member.key in children:
+            if condition_of(runtime, children[member.key]).lost < 1.0:
+                return True
+        elif member.slot not in runtime.unreached:
             return True
     return False
 

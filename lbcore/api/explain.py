@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,6 +10,7 @@ from lbcore.api.explain_layer4 import explain_tcp, explain_udp, request_for
 from lbcore.api.runtime import Runtime
 from lbcore.config.dynamic import DynamicConfig, Router
 from lbcore.config.middlewares import Middleware as MiddlewareConfig
+from lbcore.config.network import PORTS, port_of
 from lbcore.config.resolved import entry_points_of, rule_of, tls_of, trees_of
 from lbcore.config.static import StaticConfig
 from lbcore.http.request import Request
@@ -42,7 +43,8 @@ def explain(
     asked        e.g. `GET https://shop.example/cart`; the method may be omitted. `tcp://name`, `tcp://`, `udp://`: see
                  `explain_layer4`.
     headers      `Name: value`.
-    entry_point  of the request; empty = the first one that has a router of its layer.
+    entry_point  of the request; empty = that with the port of the URL (80, 443), if there is one; else the first one
+                 with a router of its layer, for requests over TLS or those without.
     is_apart     `runtime` serves no requests. Otherwise the configuration is compiled apart, once, and the health, the
                  weights and the positions of the present are used: the server is that of the next request, and nothing
                  that requests count by is changed.
@@ -60,18 +62,36 @@ def explain(
         request.come_from(client)
     except ValueError:
         raise ExplainError(f"the client {client!r} is no IP address") from None
-    point = entry_point or _first_point(runtime)
+    scheme, port = scheme_and_port(asked)
+    encrypted = scheme == "https"
+    point = entry_point or _first_point(runtime, encrypted, port)
     if point not in runtime.static.stream_points:
-        raise ExplainError(f"there is no entry point {point}")
-    encrypted = urlsplit(asked.strip().rpartition(" ")[2]).scheme == "https"
+        raise ExplainError(f"there is no entry point {point}; there {_listed(runtime.static.stream_points)}")
     return _Explanation(runtime if is_apart else _apart(runtime), runtime, request, point, encrypted).lines()
 
 
-def _first_point(runtime: Runtime) -> str:
-    """The first entry point that has a router of layer 7; else the first one."""
-    points, routers = runtime.static.stream_points, runtime.dynamic.http.routers
-    routed = {name for router in routers.values() for name in entry_points_of(router, runtime.static)}
-    return next((name for name in points if name in routed), next(iter(points), ""))
+def _first_point(runtime: Runtime, encrypted: bool, port: int) -> str:
+    """The entry point that a client would reach: by the port, by the kind of its routers, or the first one."""
+    static = runtime.static
+    points = static.stream_points
+    routed = [
+        (name, tls_of(router, name, static) is not None)
+        for router in runtime.dynamic.http.routers.values()
+        for name in entry_points_of(router, static)
+    ]
+    fitting = {name for name, is_encrypted in routed if is_encrypted == encrypted}
+    choices = (
+        [name for name, point in points.items() if port_of(point.address) == str(port)],
+        [name for name in points if name in fitting],
+        [name for name in points if any(name == each for each, _ in routed)],
+        points,
+    )
+    return next((name for names in choices for name in names), "")
+
+
+def _listed(names: Iterable[str]) -> str:
+    found = [*names]
+    return f"{'is' if len(found) == 1 else 'are'} {', '.join(found) or 'none'}"
 
 
 def _explain_layer4(runtime: Runtime, asked: str, client: str, entry_point: str) -> Iterator[str]:
@@ -81,8 +101,10 @@ def _explain_layer4(runtime: Runtime, asked: str, client: str, entry_point: str)
     points = static.udp_points if layer == "udp" else static.stream_points
     routed = list(table.udp if layer == "udp" else table.tcp)
     point = entry_point or next(iter([*routed, *points]), "")
+    if not points:
+        raise ExplainError(f"there is no entry point of {layer.upper()}")
     if point not in points:
-        raise ExplainError(f"there is no entry point {point} of {layer.upper()}")
+        raise ExplainError(f"there is no entry point {point} of {layer.upper()}; there {_listed(points)}")
     try:
         request = request_for(name)
         request.come_from(client)
@@ -175,7 +197,7 @@ class _Explanation:
             router = routers[name]
             about = f"router {name} (priority {rank[name]}): {router.rule}"
             if name in disabled:
-                yield f"{about}: disabled: {'; '.join(disabled[name])}"
+                yield f"{about}: disabled: {'; '.join(disabled[name])}{self.place_of(name)}"
                 continue
             if not router.parent_refs and (tls_of(router, self.point, static) is not None) != self.encrypted:
                 yield f"{about}: does not match: it takes requests {'without' if self.encrypted else 'over'} TLS alone"
@@ -191,6 +213,12 @@ class _Explanation:
                 yield f"{about}: would match, but {taker} is tried before it: {why}"
         if taker and taker not in rank:
             yield f"router {taker}: matches; it is lbcore's own"
+
+    def place_of(self, name: str) -> str:
+        """What stands in the place of a router that does not run; empty: nothing."""
+        assert self.runtime.table is not None
+        _, status, stands = self.runtime.table.made_of.closed.get((self.point, self.encrypted, name), (None, 0, None))
+        return f"; it keeps its place, and answers {status}: no other router takes its requests" if stands else ""
 
     def middlewares(self, steps: Sequence[Any], place: str) -> tuple[list[str], str]:
         """A line for each middleware (of `lbcore.middleware`), and what one of them answers; empty: all are passed."""
@@ -305,6 +333,19 @@ def assumed_static(dynamic: DynamicConfig) -> StaticConfig:
     points = {name: {"address": ":0"} for name in names or ("web",)}
     points |= {name: {"address": ":0/udp"} for name in udp if name not in points}
     return StaticConfig.model_validate({"entryPoints": points})
+
+
+def scheme_and_port(asked: str) -> tuple[str, int]:
+    """Those of the URL of a request. Raises ExplainError."""
+    url = asked.strip().rpartition(" ")[2]
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ExplainError(f"{url!r} is no URL: {error}") from None
+    if parts.scheme not in ("http", "https"):
+        raise ExplainError(f"{url!r} is no URL of HTTP, and none with tcp:// or udp://: write 'GET http://host/path'")
+    return parts.scheme, PORTS[parts.scheme] if port is None else port
 
 
 def head_of(asked: str, headers: Sequence[str]) -> bytes:

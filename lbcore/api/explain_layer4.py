@@ -53,9 +53,12 @@ def explain_tcp(
             yield f"{about}: matches"
     if name and (https := _https_before(runtime, point, name, routers.get(taker))):
         yield f"router {https} takes requests over TLS for this host, and comes before routers of TCP: it is HTTPS"
+        yield f"for the routers of HTTP: lbcore explain 'GET https://{name}/' --entry-point {point}"
         return
     if not taker:
         yield "no TCP router: it is HTTPS" if name else "no TCP router: it is HTTP"
+        url = f"https://{name}/" if name else "http://host/"
+        yield f"for the routers of HTTP: lbcore explain 'GET {url}' --entry-point {point}"
         return
     for reference in routers[taker].middlewares:
         said, passes = _meet(runtime, qualify(reference, taker), client)

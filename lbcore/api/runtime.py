@@ -160,6 +160,7 @@ class ReloadStatus:
     refused            reasons why the configuration of a provider, or all of it, is not in force; empty if it is.
     kept               by kind and qualified name: the errors of objects that stay in their previous version.
     last               what the configuration in force has changed of the one before; None: there was none before.
+    changed_at         number of the last configuration that has changed something; `changed`: what. 0: none has.
     warnings           what is in force, but is probably not intended.
     places             by kind and qualified name: `file:line` of what is broken, as far as it was read from a file.
     reasons            by kind and qualified name: why it is broken, each reason with its own place.
@@ -173,6 +174,8 @@ class ReloadStatus:
     refused: list[str] = field(default_factory=list)
     kept: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     last: Changes | None = None
+    changed_at: int = 0
+    changed: Changes | None = None
     warnings: list[str] = field(default_factory=list)
     places: dict[tuple[str, str], str] = field(default_factory=dict)
     reasons: dict[tuple[str, str], str] = field(default_factory=dict)

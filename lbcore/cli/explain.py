@@ -18,7 +18,7 @@ from lbcore.cli.base import AskingCommand, fail, print_problems
 @click.argument("request")
 @click.option("-H", "--header", "headers", multiple=True, help="A header of the request, 'Name: value'.")
 @click.option("--client", default="192.0.2.1", help="Address of the client.")
-@click.option("--entry-point", default="", help="The entry point that receives it; default: the first with routers.")
+@click.option("--entry-point", default="", help="The one that receives it; default: by port and scheme of the URL.")
 @viewing()
 def explain(
     config: str | None, request: str, headers: tuple[str, ...], client: str, entry_point: str, view: View

@@ -11,7 +11,7 @@ import click
 
 from lbcore.cli.asking import API, TOKEN, needs_token, services_named
 from lbcore.cli.base import AskingCommand, fail
-from lbcore.cli.weights import LAYER, find
+from lbcore.cli.weights import LAYER, find, members_named
 
 if TYPE_CHECKING:
     from lbcore.remote.client import ApiClient
@@ -55,7 +55,7 @@ def drain(members: tuple[str, ...], wait: bool, timeout_s: float, **asked: Any) 
     client, of, node = _act("drain", members=members, **asked)
     if not wait:
         return
-    keys = _keys(node, members)
+    keys = members_named(node, members)
     until = time.monotonic() + timeout_s
     while busy := _in_flight(client, node["name"], of, keys):
         if time.monotonic() > until:
@@ -118,28 +118,13 @@ def _act(
         path = f"/api/{of}/services/{quote(node['name'], safe='@')}/members"
         answers = [
             client.ask(path, "POST", {"member": key, "action": action, "force": force})
-            for key in _keys(node, members)
+            for key in members_named(node, members)
         ]
     except ApiError as error:
         fail(str(error))
     for answer in answers:
         click.echo(json.dumps(answer) if as_json else answer["message"])
     return client, of, node
-
-
-def _keys(node: dict[str, Any], members: tuple[str, ...]) -> list[str]:
-    """The keys of members that are named by them or by a part of them."""
-    from lbcore.remote.show import key_of, parts_of
-
-    keys = [key_of(part) for part in parts_of(node)]
-    found = []
-    for member in members:
-        meant = [member] if member in keys else [key for key in keys if member in key]
-        if len(meant) != 1:
-            known = "may be" if meant else "is none of"
-            fail(f"{member} {known} {', '.join(meant or keys)}")
-        found += meant
-    return found
 
 
 def _in_flight(client: ApiClient, service: str, layer: str, keys: list[str]) -> int:

@@ -28,7 +28,8 @@ POLL_S = 0.05
 def reload(wait: bool, timeout_s: float, pid: int | None, as_json: bool, token: str, url: str) -> None:
     """Have a running instance read its dynamic configuration again, as SIGHUP does.
 
-    With --wait, prints what has changed, or why the configuration is not in force.
+    With --wait, prints what has changed, or why the configuration is not in force. If nothing has, it prints the last
+    change: lbcore follows files by itself, and may have read them before it is asked.
 
     \b
     Exit codes:
@@ -82,12 +83,17 @@ def _tell(state: dict[str, Any], as_json: bool) -> None:
         if reload["refused"]:
             click.echo(f"refused: configuration {reload['generation']} stays")
         else:
-            changed = reload.get("changed") or "nothing has changed"
+            changed = reload.get("changed") or f"nothing has changed{_since(reload.get('lastChange'))}"
             click.echo(f"configuration {reload['generation']} is in force: {changed}")
         for text in problems:
             click.echo(f"error: {text}", err=True)
     if problems:
         raise SystemExit(EXIT_DOWN)
+
+
+def _since(last: dict[str, Any] | None) -> str:
+    """The last change: a file that was saved is often in force before anyone has asked."""
+    return f" since configuration {last['generation']} of {last['time']}: {last['changed']}" if last else ""
 
 
 def _is_of_configuration(problem: dict[str, Any]) -> bool:

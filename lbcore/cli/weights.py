@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -43,7 +44,9 @@ def weights(
     """
     from lbcore.remote.show import members_of, overridden, weights_table
 
-    if (reset and weights) or (reset and not service):
+    if reset and not service:
+        fail("--reset needs a service: lbcore weights SERVICE --reset")
+    if reset and weights:
         fail("give weights like v1=90 v2=10, or --reset")
     if reset or weights:
         node = _set(service, weights, reset, force, layer, token, view.url)
@@ -90,6 +93,21 @@ def find(
     return of, node
 
 
+def members_named(node: dict[str, Any], names: Iterable[str]) -> list[str]:
+    """The keys of members of a service that are named by them or by a part of them. As they are if it has no others."""
+    from lbcore.remote.show import key_of, parts_of
+
+    keys = [key_of(part) for part in parts_of(node)]
+    found = []
+    for name in names:
+        meant = [name] if name in keys or not keys else [key for key in keys if name in key]
+        if len(meant) != 1:
+            known = "may be" if meant else "is none of"
+            fail(f"{name} {known} {', '.join(meant or keys)}")
+        found += meant
+    return found
+
+
 def _set(
     service: str, weights: tuple[str, ...], reset: bool, force: bool, layer: str | None, token: str, url: str
 ) -> dict[str, Any]:
@@ -110,7 +128,10 @@ def _set(
         query = "?force=true" if force else ""
         of, node = find(client.ask("/api/tree"), service, layer, or_unused=True)
         path = f"/api/{of}/services/{quote(node['name'], safe='@')}/weights{query}"
-        answer = client.ask(path, "DELETE" if reset else "PUT", None if reset else wanted)
+        meant = dict(zip(members_named(node, wanted), wanted.values(), strict=True))
+        if len(meant) < len(wanted):
+            fail(f"{' '.join(weights)} gives a member two weights")
+        answer = client.ask(path, "DELETE" if reset else "PUT", None if reset else meant)
     except ApiError as error:
         fail(str(error))
     return {"name": node["name"], **answer["health"]}

@@ -51,6 +51,11 @@ def check_network(value: str) -> str:
     return value
 
 
+def port_of(address: str) -> str:
+    """The port in the address of an entry point; empty: it is a Unix socket."""
+    return "" if address.startswith(UNIX) else address.rpartition(":")[2].partition("/")[0]
+
+
 def split_address(address: str) -> tuple[str, int, str, str]:
     """`split_url` for the address of a layer 4 server: host:port, or unix:/path. Raises ValueError."""
     if address.startswith(UNIX):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from lbcore.config.difference import qualify
 from lbcore.config.dynamic import Router
-from lbcore.config.network import UNIX
+from lbcore.config.network import port_of
 from lbcore.config.router_tree import RouterTrees, router_trees
 from lbcore.config.rule import Rule, parse_rule, parse_tcp_rule
 from lbcore.config.rule_v2 import parse_rule_v2, parse_tcp_rule_v2
@@ -78,7 +78,7 @@ def redirection_port(redirect: RedirectEntryPoint, static: StaticConfig) -> str 
     """The port of a redirection: that of an entry point, or `:port`; None = the entry point does not exist."""
     target = static.entry_points.get(redirect.to) or static.closed.get(redirect.to)
     if target is not None:
-        return target.address.rpartition(":")[2].partition("/")[0] if not target.address.startswith(UNIX) else ""
+        return port_of(target.address)
     port = redirect.to.removeprefix(":")
     return port if port != redirect.to and port.isascii() and port.isdigit() and int(port) <= 65535 else None
 

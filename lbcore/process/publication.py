@@ -198,7 +198,10 @@ class Publication:
         self._workers.commit(prepared)
         prepared.table.take_effect()
         if self.current is not None:
-            self._status.last = changes(self.current.snapshot.dynamic, prepared.snapshot.dynamic)
+            last = changes(self.current.snapshot.dynamic, prepared.snapshot.dynamic)
+            self._status.last = last
+            if last:
+                self._status.changed, self._status.changed_at = last, prepared.snapshot.generation
         if prepared.table.speaks_tls and (self.current is None or not self.current.table.speaks_tls):
             _log.info("TLS uses %s", library_name())
         self.current = prepared

@@ -57,7 +57,8 @@ class Aggregator:
 
     accept   called with each merged configuration; for the first time when every provider has published, or after
              FIRST_S.
-    refused  called with the problems of all providers when those of one have changed.
+    refused  called with the problems of all providers when those of one have changed, and when all of them were asked
+             to read again, and none has a configuration to publish.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Aggregator:
         self._merger = Merger()
         self._problems: dict[str, tuple[str, ...]] = {}
         self.states = [ProviderState(provider.name) for provider in providers]
+        self._asked: set[str] = set()  # by `reload`, and without an answer yet
         self._late = False  # FIRST_S have passed: providers that have not published yet are not waited for
         self.complete = asyncio.Event()  # `accept` was called
 
@@ -89,6 +91,7 @@ class Aggregator:
 
     def reload(self) -> None:
         """Ask every provider to read again."""
+        self._asked = {provider.name for provider in self._providers}
         for provider in self._providers:
             provider.reload()
 
@@ -130,6 +133,7 @@ class Aggregator:
         self._note_problems(update.provider, update.problems, update.is_away)
         if update.config is None:
             return
+        self._asked.clear()  # what is in force is the answer
         self._latest[update.provider] = update.config
         if self._late or len(self._latest) == len(self._providers):
             self._hand_on()
@@ -138,7 +142,9 @@ class Aggregator:
         for state in self.states:
             if state.name == provider:
                 state.note(problems, not is_away)
-        if self._problems.get(provider, ()) != problems:
+        was_asked = provider in self._asked
+        self._asked.discard(provider)
+        if self._problems.get(provider, ()) != problems or (was_asked and not self._asked and problems):
             self._problems[provider] = problems
             self._refused([problem for name in sorted(self._problems) for problem in self._problems[name]])
 

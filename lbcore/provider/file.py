@@ -95,7 +95,7 @@ class FileProvider:
                     self._current = config
                     self._published_at = time.monotonic()
                 problems = (*self._problems, *self._unread.values())
-                if config is not None or problems != published:
+                if config is not None or problems != published or (forced and problems):  # whoever asks gets an answer
                     if published and not problems:
                         _log.info("%s is in order again", self.path)
                     published = problems

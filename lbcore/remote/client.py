@@ -8,6 +8,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 TIMEOUT_S = 10
+ELSEWHERE = "does it run, with `api` configured? If its API has another address, give that with --api or LBCORE_API"
+GUARDED = "a middleware stands in front of the API; ask on an entry point without one, as `api.insecure` has it"
 
 
 class ApiError(Exception):
@@ -43,15 +45,17 @@ class ApiClient:
             answer = connection.getresponse()
             text = answer.read().decode(errors="replace")
         except (OSError, http.client.HTTPException, UnicodeError) as error:  # the last of a host's name
-            raise ApiError(
-                f"no answer from {self._url}: {error}; is `api` configured, and is this its address?"
-            ) from None
+            reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+            raise ApiError(f"no answer from {self._url}: {reason}; {ELSEWHERE}") from None
         finally:
             connection.close()
         try:
             found = json.loads(text)
         except ValueError:
-            raise ApiError(f"{self._url}{path} answers {answer.status}, which is no API of lbcore") from None
+            said = f"{self._url}{path} answers {answer.status}"
+            if answer.status in (401, 403):
+                raise ApiError(f"{said}: {GUARDED}") from None
+            raise ApiError(f"{said}, which is no API of lbcore; {ELSEWHERE}") from None
         if answer.status != 200:
             message = str(found.get("message", text)) if isinstance(found, dict) else text
             if isinstance(found, dict) and found.get("needsForce"):

@@ -10,6 +10,7 @@ import pytest
 from lbcore.api.explain import ExplainError, assumed_static, explain
 from lbcore.api.runtime import Runtime
 from lbcore.config.load import dynamic_of
+from lbcore.config.static import StaticConfig
 from lbcore.process.snapshot import Publisher
 from lbcore.provider.merge import merge
 from lbcore.state.cells import ADMIN
@@ -180,8 +181,11 @@ def test_connections_of_layer_4_are_explained(runtime: Runtime) -> None:
         "the connection is closed",
     ]
     assert "TCP router any@file (priority -1): HostSNI(`*`): matches" in lines(runtime, "tcp://")
-    assert lines(runtime, "tcp://other.test")[-1] == "no TCP router: it is HTTPS"
-    assert lines(runtime, "tcp://shop.test")[-1].startswith("router secure@file takes requests over TLS for this host")
+    assert lines(runtime, "tcp://other.test")[-2:] == [
+        "no TCP router: it is HTTPS",
+        "for the routers of HTTP: lbcore explain 'GET https://other.test/' --entry-point web",
+    ]
+    assert lines(runtime, "tcp://shop.test")[-2].startswith("router secure@file takes requests over TLS for this host")
     assert lines(runtime, "udp://") == [
         "entry point dns: :0/udp",
         "UDP router dns@file: takes all of the entry point",
@@ -196,7 +200,9 @@ def test_connections_of_layer_4_are_explained(runtime: Runtime) -> None:
     [
         ("GET /x", {}, "names no host"),
         ("GET http://a/", {"client": "nobody"}, "is no IP address"),
-        ("GET http://a/", {"entry_point": "other"}, "there is no entry point other"),
+        ("GET http://a/", {"entry_point": "other"}, "there is no entry point other; there is web"),
+        ("ftp://a/", {}, "is no URL of HTTP"),
+        ("GET http://a:x/", {}, "status 400"),
         ("GET http://a/", {"headers": ["nonsense"]}, "is no header"),
         ("udp://", {"entry_point": "web"}, "there is no entry point web of UDP"),
         ("tcp://a b", {}, "is no name of a host"),
@@ -206,3 +212,42 @@ def test_connections_of_layer_4_are_explained(runtime: Runtime) -> None:
 def test_what_is_no_request_is_refused(runtime: Runtime, asked: str, more: dict[str, Any], said: str) -> None:
     with pytest.raises(ExplainError, match=said):
         lines(runtime, asked, **more)
+
+
+def test_the_entry_point_is_the_one_that_a_client_would_reach() -> None:
+    points: dict[str, Any] = {
+        "plain": {"address": ":8000"},
+        "other": {"address": "127.0.0.1:8001/tcp"},
+        "secure": {"address": ":8443", "http": {"tls": {}}},
+        "socket": {"address": "unix:/run/x"},
+    }
+    on = {
+        "a": {"rule": "Host(`a`)", "entryPoints": ["plain"], "service": "s"},
+        "b": {"rule": "Host(`b`)", "entryPoints": ["other", "socket"], "service": "s"},
+        "c": {"rule": "Host(`c`)", "entryPoints": ["secure"], "service": "s"},
+    }
+    services = {"s": {"loadBalancer": {"servers": [{"url": "http://one"}]}}}
+
+    def reached(asked: str, routers: dict[str, Any] = on, **changed: str) -> str:
+        addresses = {name: {**point, "address": changed.get(name, point["address"])} for name, point in points.items()}
+        region, static = Region.create(1), StaticConfig.model_validate({"entryPoints": addresses})
+        runtime = Runtime(static, region, "unix:/")
+        dynamic = merge({"file": dynamic_of({"http": {"routers": routers, "services": services}})})
+        snapshot = Publisher(region, "unix:/").publish(dynamic)
+        runtime.update(snapshot.dynamic, snapshot.slots)
+        return lines(runtime, asked)[0].split()[2].rstrip(":")
+
+    assert [reached(url) for url in ("http://a/", "https://c/")] == ["plain", "secure"]
+    assert [reached(f"http://b:{port}/") for port in (8000, 8001, 8002)] == ["plain", "other", "plain"]
+    assert [reached("https://c:8001/"), reached("https://c/", other=":443")] == ["other", "other"]
+    assert [reached("http://b/", {"b": on["b"]}), reached("https://b/", {"b": on["b"]})] == ["other", "other"]
+    assert reached("http://a/", {"c": on["c"]}) == "secure"
+
+
+def test_a_router_that_cannot_run_and_keeps_its_place_says_so() -> None:
+    runtime = runtime_of(bad={"rule": "Host(`bad.test`)", "service": "shop", "middlewares": ["none"]})
+    found = lines(runtime, "GET http://bad.test/")
+    (line,) = [line for line in found if line.startswith("router bad@file")]
+    assert line.endswith('"none@file" does not exist; it keeps its place, and answers 404: no other router takes its '
+                         "requests")  # fmt: skip
+    assert found[-1] == "answer: 404, by middleware closed@internal"
