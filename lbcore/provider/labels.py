@@ -49,6 +49,7 @@ NOT_BY_LABEL = (
     ("tls", "certificates"),
     ("tls", "options"),
 )
+SCHEMES = ("http", "https", "h2c")  # of servers
 FILES = ("file", "files")  # keys that end so have names of files
 PEM_OR_FILES = frozenset({"certfile", "keyfile", "cafiles", "rootcas"})  # these have PEM, too, and ...
 PEM_OR_FILES_OF_TLS = frozenset({"ca", "cert", "key"})  # ... these below `tls`
@@ -215,8 +216,10 @@ class _Reader:
                     return None
                 if last == "port" and not (value.isascii() and value.isdigit() and 0 < int(value) < 65536):
                     return self.fault(lower, key, f"{value!r} is no port")
-                if last == "scheme" and value not in ("http", "https", "h2c"):
-                    return self.fault(lower, key, f"{value!r} is no scheme: write http, https or h2c")
+                if last == "scheme":
+                    value = value.lower()  # as in every URL
+                    if value not in SCHEMES:
+                        return self.fault(lower, key, f"{value!r} is no scheme: write http, https or h2c")
                 self.servers.setdefault((layer, lower[2]), {})[last] = value
                 self.flat.touch(parts[:3])
                 return None

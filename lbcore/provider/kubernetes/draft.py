@@ -166,6 +166,11 @@ class Draft:
         found: _Written | None = self._ledger.first((WRITTEN, layer, kind, name))
         return None if found is None else found.content
 
+    def faults(self, layer: str, kind: str, name: str) -> list[str]:
+        """Why an object cannot run, as far as its task has said."""
+        found: _Written | None = self._ledger.first((WRITTEN, layer, kind, name))
+        return [] if found is None else found.faults
+
     def put(
         self,
         layer: str,

@@ -109,9 +109,12 @@ class _Reader:
         said = str(self.annotations.router.get("ruleSyntax") or "")
         self.is_of_version_2 = (said if said not in ("", "default") else syntax) == "v2"
         self.paths: list[tuple[str, Content, Part, list[str]]] = []
+        self.open: set[int] = set()  # paths that say neither a host nor a path
 
     def read(self) -> None:
         spec, draft = self.source.spec(), self.context.draft
+        for text in self.annotations.ignored:
+            draft.warn(text)
         self.source.faults += [f"{self.source.text}: {text}" for text in self.foreign(self.annotations.references)]
         self.certificates(spec)
         rules = spec.parts("rules")
@@ -124,10 +127,11 @@ class _Reader:
             draft.warn(f"{self.source.text}: {default.path}: has no effect beside rules, as in Traefik")
         elif default is not None:
             self.default(default)
-        names = [name for name, _, _, _ in self.paths]
-        last: dict[str, int] = {}  # the path that counts, by rule: one without servers is not there in Traefik
+        names = [name for name, content, _, _ in self.paths if content["service"]]
+        last: dict[str, int] = {}  # the path that counts, by rule
         for index, (_, content, _, _) in enumerate(self.paths):
-            if content["rule"] not in last or self.has_servers(content["service"]):
+            before = last.get(content["rule"])
+            if before is None or self.rank(index) >= self.rank(before):
                 last[content["rule"]] = index
         for index, (name, content, part, faults) in enumerate(self.paths):
             if content["rule"] and index != last[content["rule"]]:
@@ -136,15 +140,19 @@ class _Reader:
                     draft.complain(f"{self.source.text}: {part.path}: {text}")
                 continue
             # Paths that differ in what is no letter are one name: their rules tell them apart.
-            key = f"{name}-{digest(content['rule'])}" if names.count(name) > 1 else name
+            is_alone = names.count(name) == bool(content["service"])
+            key = name if is_alone else f"{name}-{digest(content['rule'])}"
             faults = [*self.source.faults, *faults]
             key = draft.claim("http", "routers", key, (self.source.kind, self.source.namespace, self.source.name, key))
             draft.put("http", "routers", key, content, self.source.text, part.path, faults)
 
-    def has_servers(self, service: str) -> bool:
-        """Whether a service of a path has any."""
-        content = self.context.draft.content("http", "services", service) if service else None
-        return bool(content and content["loadBalancer"]["servers"])
+    def rank(self, index: int) -> tuple[bool, ...]:
+        """What makes a path count rather than others with its rule. In Traefik, those that cannot run are not there."""
+        _, content, _, faults = self.paths[index]
+        draft, service = self.context.draft, content["service"]
+        balancer = ((draft.content("http", "services", service) if service else None) or {}).get("loadBalancer") or {}
+        can_run = bool(service) and not faults and not draft.faults("http", "services", service)
+        return index not in self.open, can_run, bool(balancer.get("servers"))
 
     def foreign(self, names: list[str]) -> list[str]:
         """Names of other providers that the namespace may not use, and why."""
@@ -180,6 +188,8 @@ class _Reader:
             self.context.draft.complain(f"{self.source.text}: {error}: not routed")
             return
         content["service"] = service
+        if not host and not path:
+            self.open.add(len(self.paths))
         name = normalize(identity(self.source.namespace, f"{self.source.name}-{host}{path}"))
         self.paths.append((name, content, part, faults))
 
@@ -241,12 +251,15 @@ class _Reader:
         thing = context.snapshot.find(SERVICES.name, namespace, name)
         own = f"Service {namespace}/{name}"
         annotations, faults = annotations_of(thing, own) if thing is not None else (Annotations(), [])
+        for text in annotations.ignored:
+            context.draft.warn(text)
         faults += [f"{own}: {text}" for text in self.foreign(annotations.references)]
         ways = context.ways(annotations.native, annotations.nodes)
         backend = context.backend(self.source.text, at, namespace, name, port, ways)
         balancer: Content = dict(annotations.balancer)
         try:
-            balancer["servers"] = [] if backend is None else servers_of(backend, scheme_of(annotations.scheme, backend))
+            scheme = annotations.scheme.lower()
+            balancer["servers"] = [] if backend is None else servers_of(backend, scheme_of(scheme, backend))
         except ValueError as error:
             faults.append(f"{own}: service.serversscheme: {error}")
             balancer["servers"] = []

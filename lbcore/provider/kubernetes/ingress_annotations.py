@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from lbcore.config.decode import decode
-from lbcore.config.flat import FlatTree, in_order
+from lbcore.config.flat import FlatTree, in_order, split_dotted
 from lbcore.config.model import Model
 from lbcore.config.routers import RouterObservability
 from lbcore.config.services.sticky import Sticky
@@ -53,6 +53,7 @@ class Annotations:
     router      settings of its routers, as in a file; `path_matcher` is none of them.
     balancer    settings of its load balancer, as in a file.
     references  names of objects that are those of other providers.
+    ignored     annotations of version 1 of Traefik, and others, that have no effect.
     """
 
     router: dict[str, Any] = field(default_factory=dict)
@@ -63,6 +64,7 @@ class Annotations:
     native: bool | None = None
     nodes: bool = False
     references: list[str] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
 
 
 def annotations_of(thing: Mapping[str, Any], named: str) -> tuple[Annotations, list[str]]:
@@ -71,22 +73,27 @@ def annotations_of(thing: Mapping[str, Any], named: str) -> tuple[Annotations, l
     given = {str(key): str(value) for key, value in notes.items()} if isinstance(notes, dict) else {}
     tree = FlatTree(_Both)
     problems: list[str] = []
+    ignored: list[str] = []
     for key in in_order(given):
         if not key.startswith(PREFIX):
             continue
+        own = key.removeprefix(PREFIX)
+        if not own.lower().startswith(("router", "service")):  # what begins so is mistyped
+            ignored.append(f"{named}: {key}: unknown annotation, ignored")
+            continue
         try:
-            tree.put(key.removeprefix(PREFIX).split("."), given[key])
+            tree.put(split_dotted(own), given[key])
         except ValueError as error:
             problems.append(f"{named}: {key}: {error}")
     content = tree.content()
     try:
         found = decode(Tree(content, named, prefix=PREFIX), _Both)
     except ConfigError as error:
-        return Annotations(), [*problems, *map(str, error.problems)]
+        return Annotations(ignored=ignored), [*problems, *map(str, error.problems)]
     # Unknown keys at the top are warnings in a file; here they are annotations that would have no effect.
     problems += [str(warning) for warning in found.warnings if "unknown key" in warning.problem]
     if problems:
-        return Annotations(), problems
+        return Annotations(ignored=ignored), problems
     router = dict(content.get("router") or {})
     service = dict(content.get("service") or {})
     path_matcher = str(router.pop("pathMatcher", ""))
@@ -108,6 +115,7 @@ def annotations_of(thing: Mapping[str, Any], named: str) -> tuple[Annotations, l
             model.native_lb,
             model.node_port_lb,
             references,
+            ignored,
         ),
         [],
     )

@@ -212,6 +212,39 @@ def test_of_two_paths_with_one_rule_the_last_one_that_has_servers_counts(counts:
     assert "has the same rule, and counts" in outcome.reading.problems[0]
 
 
+def test_of_paths_with_one_rule_one_that_can_run_and_says_its_path_counts() -> None:
+    bad = noted(service("bad"), service_strategy="p2c")
+    things = [*WEB, bad, slice_of("bad", ["127.0.0.3"], 80)]
+    for paths in ([path("/", name="web"), path("/", name="bad")], [path("/"), path("", name="other")]):
+        (router,) = read(*things, service("other"), ingress("i", "", *paths)).reading.config.http.routers.values()
+        assert (router.service, router.faults) == ("default-web-80", ())
+    refused = {"path": "/a.b", "pathType": "Prefix", "backend": {"resource": {"kind": "x"}}}
+    routers = read(*things, ingress("i", "h", path("/a-b"), refused)).reading.config.http.routers
+    assert {name: bool(router.faults) for name, router in routers.items() if name == "default-i-h-a-b"} == {
+        "default-i-h-a-b": False
+    }
+    assert len(routers) == 2
+
+
+def test_annotations_that_are_none_of_traefik_3_have_no_effect() -> None:
+    old = noted(ingress("i", "h", path()), rule_type="PathPrefixStrip", auth="basic")
+    outcome = read(noted(service("web"), weight="1"), WEB[1], old)
+    assert rules(outcome) == {'Host("h") && PathPrefix("/")'}
+    assert sorted(outcome.reading.warnings) == [
+        f"Ingress default/i: {PREFIX}auth: unknown annotation, ignored",
+        f"Ingress default/i: {PREFIX}rule.type: unknown annotation, ignored",
+        f"Service default/web: {PREFIX}weight: unknown annotation, ignored",
+    ]
+
+
+def test_annotations_in_other_spellings() -> None:
+    thing = ingress("i", "h", path(), notes={PREFIX + "router.tls.domains[0].main": "a.test"})
+    config = read(noted(service("web"), service_serversscheme="HTTPS"), WEB[1], thing).reading.config
+    (router,), (found,) = config.http.routers.values(), config.http.services.values()
+    assert router.tls is not None and [domain.main for domain in router.tls.domains] == ["a.test"]
+    assert found.members == ["https://127.0.0.2:8080"] and not router.faults
+
+
 @pytest.mark.parametrize("notes", [{PREFIX + "router.rulesyntax": "v2"}, {}])
 def test_a_wildcard_in_the_language_of_version_2(notes: dict[str, str]) -> None:
     things = [service("web"), ingress("i", "*.a.test", path("/a"), notes=notes)]

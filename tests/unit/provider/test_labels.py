@@ -154,6 +154,11 @@ def test_a_url_excludes_port_and_scheme() -> None:
     assert "url excludes port" in faults({**labels, "traefik.http.services.s.loadbalancer.server.port": "1"})["s"]
 
 
+def test_the_case_of_a_scheme_does_not_matter() -> None:
+    server = "traefik.http.services.s.loadbalancer.server"
+    assert http({f"{server}.port": "1", f"{server}.scheme": "HTTPS"}).services["s"].members == ["https://10.0.0.1:1"]
+
+
 def test_a_container_that_is_down_keeps_its_router_without_a_server() -> None:
     config = http({"traefik.http.services.s.loadbalancer.server.port": "1"}, is_up=False)
     assert config.routers["web"].service == "s"
