@@ -40,5 +40,6 @@ cdef int list_response(Response response, Span date, FieldList* into) noexcept
 cdef int list_request(Request request, const ForwardPolicy* policy, Span path_prefix, bint encrypted, bint websocket,
                       FieldList* into) noexcept
 cdef bint is_grpc(Request request) noexcept
+cdef const char* grpc_status_of(int status) noexcept nogil
 cdef int list_grpc_status(int status, FieldList* into) noexcept
 cdef int pack_trailers(Message trailers, FieldBlock** into) noexcept

@@ -16,7 +16,7 @@ from lbcore.http.framing cimport BODY_CHUNKED, BODY_LENGTH, BODY_NONE, BODY_UNTI
 from lbcore.http.head cimport Header, RequestHead
 from lbcore.http.heap cimport heap_take
 from lbcore.http.known cimport (
-    H_CONTENT_LENGTH, H_DATE, H_DROPPED, H_HOST, H_OTHER, H_TE, H_TRAILER, H_TRANSFER_ENCODING, header_kind, is_hop_by_hop, is_of_http1,
+    H_CONTENT_LENGTH, H_DATE, H_DROPPED, H_HOST, H_HTTP2_SETTINGS, H_OTHER, H_TE, H_TRAILER, H_TRANSFER_ENCODING, header_kind, is_hop_by_hop, is_of_http1,
 )
 from lbcore.http.message cimport Message
 from lbcore.http.render cimport ADDED_LINES, ForwardPolicy, forwarded_for, host_to_send, put_lines, status_text
@@ -81,7 +81,7 @@ cdef bint is_safe(Span name, Span value) noexcept nogil:
 
 cdef bint is_of_connection(uint8_t kind, Span value) noexcept nogil:
     """Whether no message may have a field, because it concerns a connection of HTTP/1."""
-    return is_of_http1(kind) and not (kind == H_TE and span_ieq(value, b"trailers", 8))
+    return is_of_http1(kind) and kind != H_HTTP2_SETTINGS and not (kind == H_TE and span_ieq(value, b"trailers", 8))
 
 
 cdef bint put_field(Message message, Span name, Span value) noexcept:
@@ -389,25 +389,30 @@ cdef bint is_grpc(Request request) noexcept:
     return kind.len >= 16 and span_ieq(span_of(kind.ptr, 16), b"application/grpc", 16)
 
 
-cdef int list_grpc_status(int status, FieldList* into) noexcept:
-    """List the fields of a gRPC answer without a body for a status of HTTP. Returns 0, or -1 without memory.
+cdef const char* grpc_status_of(int status) noexcept nogil:
+    """The status of gRPC for a status of HTTP.
 
     Source: https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md
     """
-    cdef const char* code = b"2"   # UNKNOWN
-    cdef Span text = status_text(status)
     if status == 400:
-        code = b"13"               # INTERNAL
-    elif status == 401:
-        code = b"16"               # UNAUTHENTICATED
-    elif status == 403:
-        code = b"7"                # PERMISSION_DENIED
-    elif status == 404:
-        code = b"12"               # UNIMPLEMENTED
-    elif status == 413 or status == 431:
-        code = b"8"                # RESOURCE_EXHAUSTED
-    elif status == 429 or 502 <= status <= 504:
-        code = b"14"               # UNAVAILABLE
+        return b"13"               # INTERNAL
+    if status == 401:
+        return b"16"               # UNAUTHENTICATED
+    if status == 403:
+        return b"7"                # PERMISSION_DENIED
+    if status == 404:
+        return b"12"               # UNIMPLEMENTED
+    if status == 413 or status == 431:
+        return b"8"                # RESOURCE_EXHAUSTED
+    if status == 429 or 502 <= status <= 504:
+        return b"14"               # UNAVAILABLE
+    return b"2"                    # UNKNOWN
+
+
+cdef int list_grpc_status(int status, FieldList* into) noexcept:
+    """List the fields of a gRPC answer without a body for a status of HTTP. Returns 0, or -1 without memory."""
+    cdef const char* code = grpc_status_of(status)
+    cdef Span text = status_text(status)
     if list_status(200, 3, into) < 0:
         return -1
     list_named(into, b"content-type", 12, span_of(b"application/grpc", 16))

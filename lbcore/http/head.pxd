@@ -26,6 +26,7 @@ cdef struct RequestHead:
     Span host              # `authority` in lower case, without port and trailing dot
     Span path              # normalised and percent-encoded; forwarded to servers
     Span first_path        # `path` before any middleware changed it
+    Span first_forwarded   # X-Forwarded-For of a trusted client, before any middleware changed it; several lines are one list
     Span route_path        # `path` with unreserved characters, spaces and UTF-8 decoded; rules match this
     Span query             # without the `?`
     bint has_query         # the target has a `?`

@@ -17,6 +17,7 @@ cdef enum HeaderKind:
     H_TE
     H_TRAILER
     H_UPGRADE
+    H_HTTP2_SETTINGS           # of an upgrade to h2c, which no server is asked for
     H_PROXY_AUTHENTICATE
     H_PROXY_AUTHORIZATION
     H_X_REAL_IP                # from here on: managed, which clients that are not trusted must not set
@@ -118,7 +119,9 @@ cdef inline uint8_t header_kind(Span name) noexcept nogil:
             return H_CONNECTION
         return H_KEEP_ALIVE if first == c"k" and name_is(name, b"keep-alive") else H_OTHER
     if name.len == 14:
-        return H_CONTENT_LENGTH if first == c"c" and name_is(name, b"content-length") else H_OTHER
+        if first == c"c" and name_is(name, b"content-length"):
+            return H_CONTENT_LENGTH
+        return H_HTTP2_SETTINGS if first == c"h" and name_is(name, b"http2-settings") else H_OTHER
     if name.len == 16:
         return H_PROXY_CONNECTION if first == c"p" and name_is(name, b"proxy-connection") else H_OTHER
     if name.len == 17:

@@ -1,8 +1,10 @@
 # Rendering of heads: requests to servers and answers to clients.
 
+from libc.stdint cimport uint8_t
 
 from lbcore.http.buffer cimport Buffer
 from lbcore.http.field_list cimport FieldList
+from lbcore.http.known cimport H_X_FORWARDED_OTHER
 from lbcore.http.message cimport Message
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
@@ -20,6 +22,11 @@ cdef struct ForwardPolicy:     # how X-Forwarded-* and Host are written for one 
 
 cdef enum:
     ADDED_LINES = 8            # most lines that `put_lines` adds to the headers of a request
+
+
+cdef inline bint says_nothing(uint8_t kind, Span value) noexcept nogil:
+    """Whether a header of a trusted client is empty that it has to fill, or leave to us."""
+    return value.len == 0 and kind != H_X_FORWARDED_OTHER
 
 
 cdef int forwarded_for(Request request, const ForwardPolicy* policy, Span* into) noexcept

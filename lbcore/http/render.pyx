@@ -16,7 +16,7 @@ from lbcore.http.framing cimport BODY_CHUNKED, BODY_NONE, connection_lists
 from lbcore.http.head cimport ClientAddress, Header, RequestHead
 from lbcore.http.known cimport (
     H_CONTENT_LENGTH, H_DATE, H_DROPPED, H_HOST, H_OTHER, H_OWN, H_TE, H_TRAILER, H_TRANSFER_ENCODING, H_UPGRADE, H_X_FORWARDED_FOR,
-    H_X_FORWARDED_HOST, H_X_FORWARDED_OTHER, H_X_FORWARDED_PORT, H_X_FORWARDED_PROTO, H_X_FORWARDED_SERVER, H_X_REAL_IP, is_hop_by_hop, is_managed, is_of_http1,
+    H_X_FORWARDED_HOST, H_X_FORWARDED_PORT, H_X_FORWARDED_PROTO, H_X_FORWARDED_SERVER, H_X_REAL_IP, is_hop_by_hop, is_managed, is_of_http1,
 )
 from lbcore.http.message cimport Message
 from lbcore.http.request cimport Request
@@ -147,11 +147,6 @@ cdef inline char* pass_header(char* out, FieldList* list, const Header* header) 
         list_add(list, header.name, header.value)
         return out
     return put_header(out, header)
-
-
-cdef inline bint says_nothing(uint8_t kind, Span value) noexcept nogil:
-    """Whether a header of a trusted client is empty that it has to fill, or leave to us."""
-    return value.len == 0 and kind != H_X_FORWARDED_OTHER
 
 
 cdef char* put_forwarded(char* out, FieldList* list, Request request, const ForwardPolicy* policy, const uint8_t* present) noexcept:

@@ -36,6 +36,7 @@ cdef class Request(Message):
     cdef bytes tls_subject     # of the client's certificate; None without one. Set anew for each request by the connection
     cdef tuple tls_chain       # the client's certificates, its own first, each as the base64 of its DER; None or empty without one
     cdef bytes user            # that the client is, or says to be; None = nobody has looked
+    cdef bint from_grpc_web    # a middleware has made a call of gRPC of it
     cdef ClientAddress address # of the client; all zero when nothing is known
 
     cdef inline Span present_host(self) noexcept nogil:
@@ -51,6 +52,7 @@ cdef class Request(Message):
     cdef Message trailer_section(self)
     cdef Message trailers_to_forward(self)
     cdef void settle_connection(self) noexcept
+    cdef int note_forwarded(self) except -1
     cdef void release_aliases(self) noexcept
     cdef int follow_path(self) except -1
     cdef void clear(self) noexcept

@@ -13,8 +13,9 @@ from lbcore.http.arena cimport arena_alloc
 from lbcore.http.framing cimport BODY_LENGTH, BODY_NONE, connection_lists, field_lists, frame_request, parse_length
 from lbcore.http.head cimport ClientAddress, Header
 from lbcore.http.known cimport (
-    H_CONNECTION, H_CONTENT_LENGTH, H_DROPPED, H_EXPECT, H_FOLDED, H_HOST, H_OTHER, H_OWN, H_TRAILER, H_TRANSFER_ENCODING,
-    header_kind, is_managed,
+    H_CONNECTION, H_CONTENT_LENGTH, H_DROPPED, H_EXPECT, H_FOLDED, H_HOST, H_KEEP_ALIVE, H_OTHER, H_OWN, H_PROXY_AUTHENTICATE,
+    H_PROXY_AUTHORIZATION, H_PROXY_CONNECTION, H_TE, H_TRAILER, H_TRANSFER_ENCODING, H_X_FORWARDED_FOR, header_kind,
+    is_managed,
 )
 from lbcore.http.message cimport HEAD_PARTIAL, MAX_HEADER_LINES, Message
 from lbcore.http.number cimport put_decimal
@@ -225,6 +226,7 @@ cdef class Request(Message):
         self.has_host = False
         self.user = None
         self.tls_chain = None
+        self.from_grpc_web = False
 
     cdef void set_client(self, const ClientAddress* address) noexcept:
         """Set the client's address, which is copied."""
@@ -280,7 +282,8 @@ cdef class Request(Message):
         cdef Py_ssize_t i
         cdef bint complete = True
         for i in range(self.n_headers):
-            if self.kinds[i] == H_OTHER and connection_lists(self.headers, self.kinds, self.n_headers, self.headers[i].name):
+            if self.kinds[i] in (H_OTHER, H_KEEP_ALIVE, H_PROXY_CONNECTION, H_TE, H_PROXY_AUTHENTICATE, H_PROXY_AUTHORIZATION) \
+                    and connection_lists(self.headers, self.kinds, self.n_headers, self.headers[i].name):
                 if span_bytes(self.headers[i].name).lower() in visible:
                     complete = False
                 else:
@@ -333,6 +336,29 @@ cdef class Request(Message):
             if is_managed(self.kinds[i]) and is_alias(self.headers[i].name, False):
                 self.kinds[i] = H_OTHER
 
+    cdef int note_forwarded(self) except -1:
+        """Set `head.first_forwarded`, because the client is trusted. Raises MemoryError. O(headers)."""
+        cdef Py_ssize_t i, size = 0
+        cdef Span* found = &self.head.first_forwarded
+        cdef char* out
+        for i in range(self.n_headers):
+            if self.kinds[i] == H_X_FORWARDED_FOR and self.headers[i].value.len:
+                found[0] = self.headers[i].value
+                size += found.len + 2
+        if size <= found.len + 2:      # none, or one line
+            return 0
+        out = arena_alloc(&self.arena, size)
+        if out == NULL:
+            raise MemoryError
+        found.ptr = out
+        for i in range(self.n_headers):
+            if self.kinds[i] == H_X_FORWARDED_FOR and self.headers[i].value.len:
+                memcpy(out, self.headers[i].value.ptr, self.headers[i].value.len)
+                memcpy(out + self.headers[i].value.len, b", ", 2)
+                out += self.headers[i].value.len + 2
+        found.len = size - 2
+        return 0
+
     cdef int copy(self, Request other) except -1:
         """Become a copy of `other` that shares no memory with it. Raises MemoryError. O(length of the head)."""
         cdef RequestHead* head = &self.head
@@ -348,6 +374,7 @@ cdef class Request(Message):
         head.host = self.keep(head.host)
         head.path = self.keep(head.path)
         head.first_path = self.keep(head.first_path)
+        head.first_forwarded = self.keep(head.first_forwarded)
         head.route_path = self.keep(head.route_path)
         head.query = self.keep(head.query)
         for i in range(other.n_headers):

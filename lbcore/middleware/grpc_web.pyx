@@ -124,6 +124,7 @@ cdef class GrpcWeb(Middleware):
         kind = GRPC + kind[len(WEB_TEXT if as_text else WEB):]
         request.set_header(span_of(b"Content-Type", 12), span_of(b"content-type", 12), request.keep(span_of(kind, len(kind))))
         request.framing.te_trailers = True
+        request.from_grpc_web = True
         if as_text and request.framing.body != BODY_NONE:
             request.drop(b"content-length", 14)
             request.framing.body = BODY_CHUNKED

@@ -162,15 +162,13 @@ cdef class AccessLog:
     cdef int note_common(self, const Record* record, Request request, str router, str url, uint64_t count) except -1:
         """The common format, without an allocation."""
         cdef const ClientAddress* client = request.head.client
-        cdef Span method = request.head.method, path, forwarded = span_of(NULL, 0), user = span_of(NULL, 0)
+        cdef Span method = request.head.method, path, forwarded = request.head.first_forwarded, user = span_of(NULL, 0)
         cdef Span router_text = text_of(router), url_text = text_of(url)
         cdef bint headers = is_read(request)
         cdef Py_ssize_t size = FIXED_BYTES + router_text.len + url_text.len
         cdef Py_ssize_t room = path_room(request)
         cdef char* out
         cdef char* aside
-        if headers and record.forward.trusted:
-            forwarded = request.find(b"x-forwarded-for", 15)     # the client, as named by a trusted proxy
         if forwarded.len == 0 and client != NULL:
             forwarded = span_of(client.text, client.text_len)
         if request.user is not None and self.shown & SHOW_USER:

@@ -11,11 +11,11 @@ from lbcore.http.buffer cimport Buffer, buffer_release
 from lbcore.http.framing cimport connection_lists, field_lists
 from lbcore.http.head cimport ClientAddress
 from lbcore.http.known cimport (
-    H_CONNECTION, H_CONTENT_LENGTH, H_DROPPED, H_HOST, H_OTHER, H_OWN, H_TRAILER, H_TRANSFER_ENCODING, H_UPGRADE,
-    H_X_FORWARDED_SERVER, is_hop_by_hop,
+    H_CONNECTION, H_CONTENT_LENGTH, H_DROPPED, H_HOST, H_HTTP2_SETTINGS, H_OTHER, H_OWN, H_TRAILER, H_TRANSFER_ENCODING, H_UPGRADE,
+    H_X_FORWARDED_SERVER, is_hop_by_hop, is_managed,
 )
 from lbcore.http.message cimport Message
-from lbcore.http.render cimport render_forwarded
+from lbcore.http.render cimport render_forwarded, says_nothing
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span, span_bytes, span_of
@@ -56,7 +56,7 @@ cdef class Headers:
         if mode == MODE_REDACT:
             self.found[key] = "REDACTED"
         elif key in self.found:
-            self.found[key] += "," + text_of(value)
+            self.found[key] += (", " if key == "request_X-Forwarded-For" else ",") + text_of(value)
         else:
             self.found[key] = text_of(value)
         return 0
@@ -70,10 +70,13 @@ cdef dict request_headers(LogFields log, const Record* record, Request request):
     cdef unsigned char kind
     for i in range(request.n_headers):
         kind = request.kinds[i]
-        if kind in (H_DROPPED, H_HOST, H_TRANSFER_ENCODING, H_TRAILER, H_X_FORWARDED_SERVER):
+        if kind in (H_DROPPED, H_HOST, H_TRANSFER_ENCODING, H_TRAILER, H_HTTP2_SETTINGS, H_X_FORWARDED_SERVER):
             continue
-        if kind & H_OWN and request.headers[i].value.len == 0:
-            continue                   # a managed header that a middleware has removed
+        if kind & H_OWN:
+            if request.headers[i].value.len == 0:
+                continue               # a managed header that a middleware has removed
+        elif is_managed(kind) and (not record.forward.trusted or says_nothing(kind, request.headers[i].value)):
+            continue                   # lbcore sets it in the client's place
         if kind == H_CONNECTION:
             if request.framing.upgrade:
                 headers.add(span_of(b"Connection", 10), span_of(b"Upgrade", 7))
@@ -123,12 +126,10 @@ cdef dict fields_of(LogFields log, const Record* record, Request request, str en
                     uint64_t count):
     """All fields by Traefik's names."""
     cdef const ClientAddress* client = request.head.client
-    cdef Span forwarded = span_of(NULL, 0)
+    cdef Span forwarded = request.head.first_forwarded
     cdef bytearray path = bytearray(path_room(request))
     host = client.text[:client.text_len].decode() if client != NULL else ""
     port = client.port if client != NULL else 0
-    if is_read(request) and record.forward.trusted:
-        forwarded = request.find(b"x-forwarded-for", 15)
     version = f"HTTP/1.{request.head.minor_version}" if request.head.major_version == 1 else f"HTTP/{request.head.major_version}.0"
     now = time.time_ns()
     started = now - record.duration_ns
@@ -160,7 +161,7 @@ cdef dict fields_of(LogFields log, const Record* record, Request request, str en
     if is_read(request) and request.head.authority.len:
         authority = text_of(request.head.authority)
         name, colon, number = authority.rpartition(":")
-        if not colon or not number.isdigit():
+        if not colon or (number and not number.isdigit()):
             name, number = authority, "-"
         elif name.startswith("["):
             name = name.strip("[]")

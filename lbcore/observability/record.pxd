@@ -7,6 +7,7 @@ from lbcore.observability.trace cimport Trace
 
 cdef struct Record:                    # lives on the stack of the end of an exchange
     int status                         # of the answer that the client got; 499 = the client has gone; 0 = none
+    int code                           # of metrics: `status`, or the status of gRPC
     int origin_status                  # of the server's answer; 0 = there was none
     bint logged                        # goes into the access log
     bint counted                       # goes into metrics

@@ -68,6 +68,7 @@ cdef class WholeExchange(AnswerWay):
             return self.answer(501, b"Not Implemented", False)
         if self.forward.trusted:
             self.request.release_aliases()
+            self.request.note_forwarded()
         else:
             self.request.drop_managed()
         if self.request.framing.names_headers:

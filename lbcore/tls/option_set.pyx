@@ -25,8 +25,11 @@ SIGNATURES = b":".join((
     b"ecdsa_secp256r1_sha256", b"ed25519", b"rsa_pss_rsae_sha256", b"ecdsa_secp384r1_sha384", b"rsa_pss_rsae_sha384",
     b"rsa_pss_rsae_sha512", b"rsa_pss_pss_sha256", b"rsa_pss_pss_sha384", b"rsa_pss_pss_sha512", b"rsa_pkcs1_sha256",
     b"rsa_pkcs1_sha384", b"rsa_pkcs1_sha512", b"ecdsa_secp521r1_sha512", b"ed448"))
+# By Go's names, and by those of RFC 8446 section 4.2.7.
 CURVES = {"CurveP256": "P-256", "CurveP384": "P-384", "CurveP521": "P-521", "X25519": "X25519",
-          "X25519MLKEM768": "X25519MLKEM768"}
+          "secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521", "x25519": "X25519"}
+HYBRIDS = {name: own for own in ("X25519MLKEM768", "SecP256r1MLKEM768", "SecP384r1MLKEM1024") for name in (own, own.lower())}
+CURVES |= HYBRIDS
 SAME_CIPHERS = {"TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305": "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
                 "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305": "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"}
 VERIFIED = ("VerifyClientCertIfGiven", "RequireAndVerifyClientCert")
@@ -62,7 +65,7 @@ def group_list(names) -> str:
     for name in names:
         if name not in CURVES:
             raise ValueError(f"invalid CurveID in curvePreferences: {name}")
-        if name == "X25519MLKEM768" and library.number < HYBRID_SINCE:
+        if name in HYBRIDS and library.number < HYBRID_SINCE:
             raise ValueError(f"curvePreferences: {library.version} has no {name}")
     return ":".join(CURVES[name] for name in names)
 

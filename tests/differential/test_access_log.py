@@ -47,6 +47,11 @@ REQUESTS = [
     b"POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc",
     b"HEAD /h HTTP/1.1\r\nHost: x\r\n\r\n",
     b"PURGE http://other:99/abs?x HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /x HTTP/1.1\r\nHost: x:\r\nX-Forwarded-For: 1.2.3.4\r\nX-Real-Ip: \r\n"
+    b"X-Forwarded-Proto: \r\nX-Forwarded-Host: \r\nx-forwarded-for: 5.6.7.8, 9.9.9.9\r\n"
+    b"Connection: TE, Keep-Alive, X-Real-Ip\r\nTE: gzip\r\nKeep-Alive: 5\r\n\r\n",
+    b"GET /hide HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 1.2.3.4\r\nX-Forwarded-For: 5.6.7.8\r\n"
+    b"HTTP2-Settings: AAA\r\n\r\n",
     b"GET /none HTTP/1.0\r\n\r\n",
     b"GET /gone/x HTTP/1.1\r\nHost: [::1]:80\r\n\r\n",
     b"GET /strip/x/y?z HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -70,6 +75,7 @@ def dynamic(url: str) -> dict[str, Any]:
         "gone": at("gone", "gone"),
         "strip": at("strip", "app", "strip", "headers"),
         "redir": at("redir", "app", "redir"),
+        "hide": at("hide", "app", "hide"),
         "empty": at("empty", "empty"),
         "noop": at("noop", "noop@internal"),
         "weighted": at("weighted", "weighted"),
@@ -78,6 +84,7 @@ def dynamic(url: str) -> dict[str, Any]:
         "strip": {"stripPrefix": {"prefixes": ["/strip"]}},
         "headers": {"headers": headers},
         "redir": {"redirectScheme": {"scheme": "https"}},
+        "hide": {"headers": {"customRequestHeaders": {"X-Forwarded-For": ""}}},
     }
     services = {
         "app": {"loadBalancer": {"servers": [{"url": url}]}},
@@ -122,6 +129,8 @@ def fields(line: str) -> dict[str, Any]:
     for prefix in ("origin_", "downstream_"):
         if found.get(f"{prefix}Content-Type") in ("", "REDACTED"):
             del found[f"{prefix}Content-Type"]  # Traefik has one without a value where there is none
+    if found.get("request_X-Forwarded-For") in ("", "REDACTED") and found["RouterName"] == "hide@file":
+        del found["request_X-Forwarded-For"]  # a middleware has removed it
     # The answer of Traefik in a server's place counts as the server's there, and a tunnel has no status.
     if "gone" in found["RequestPath"]:
         for key in ("OriginStatus", "OriginContentSize"):

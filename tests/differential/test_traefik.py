@@ -568,6 +568,8 @@ REQUESTS = {
     "spoofed underscore": get("/", "a", "X_Forwarded_For: 1.1.1.1", "X_Real_Ip: 2.2.2.2"),
     "spoofed listed": get("/", "a", "X-Forwarded-For: 1.1.1.1", "Connection: X-Forwarded-For, X-Mine", "X-Mine: 1"),
     "hop by hop": get("/", "a", "Keep-Alive: 5", "Proxy-Connection: x", "Proxy-Authorization: y", "Te: gzip, trailers"),
+    "settings of h2c": get("/", "a", "Upgrade: h2c", "HTTP2-Settings: AAA", "Connection: Upgrade, HTTP2-Settings"),
+    "settings of h2c that are not listed": get("/", "a", "HTTP2-Settings: AAA"),
     "dots": get("/a//b/../c/./d"),
     "dots up": get("/../../etc"),
     "dots encoded": get("/a/%2e%2e/b"),

@@ -244,8 +244,9 @@ def test_cipher_suites_by_the_names_of_go(made: dict[str, Files], named: bool) -
             assert cipher[0] == "TLS_AES_128_GCM_SHA256"
 
 
-def test_curves(made: dict[str, Files]) -> None:
-    tls = {"certificates": [made["a"].entry], "options": {"default": {"curvePreferences": ["CurveP384"]}}}
+@pytest.mark.parametrize("name", ["CurveP384", "secp384r1"])
+def test_curves(made: dict[str, Files], name: str) -> None:
+    tls = {"certificates": [made["a"].entry], "options": {"default": {"curvePreferences": [name]}}}
     with secure(tls) as lb:
         context = trusting()
         context.set_ecdh_curve("secp384r1")
