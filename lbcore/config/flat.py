@@ -33,7 +33,11 @@ class _Node(dict[str, Any]):
 
 
 class _Positions(_Node):
-    """A list under way, by position."""
+    """A list under way, by position. `is_open`: any text is one."""
+
+    def __init__(self, is_open: bool = False) -> None:
+        super().__init__()
+        self.is_open = is_open
 
 
 def split_dotted(key: str) -> list[str]:
@@ -59,11 +63,15 @@ class FlatTree:
 
     strict  a key that the model does not have is an error at once; else `decode` reports it, for its object alone.
     lowers  names in capitals are meant in lower case, as environment variables have them.
+    opens   any text is a position in a list, as in the stores of Traefik: `servers/first/url`.
     """
 
-    def __init__(self, model: type[Model], *, strict: bool = False, lowers: bool = False) -> None:
+    def __init__(
+        self, model: type[Model], *, strict: bool = False, lowers: bool = False, opens: bool = False
+    ) -> None:
         self._model = model
         self._strict = strict
+        self._opens = opens
         self._lowers = lowers
         self._root = _Node()
 
@@ -115,8 +123,8 @@ class FlatTree:
             name = self._name(node, key)
         if rest:
             before = node.get(name)
-            made = _Positions if get_origin(inner) in (list, tuple) else _Node
-            deeper = before if isinstance(before, _Node) else made()
+            made = _Positions(self._opens) if get_origin(inner) in (list, tuple) else _Node()
+            deeper = before if isinstance(before, _Node) else made
             self._put(deeper, inner, rest, value)
             if deeper or before is not None:  # a section that is off makes nothing of those around it
                 node[name] = deeper
@@ -163,7 +171,8 @@ def _lists(node: Any) -> Any:
     if not isinstance(node, dict):
         return node
     if isinstance(node, _Positions) and all(
-        is_position(key) if isinstance(value, dict) else key.isdecimal() for key, value in node.items()
+        node.is_open or (is_position(key) if isinstance(value, dict) else key.isdecimal())
+        for key, value in node.items()
     ):
         return [_lists(node[key]) for key in sorted(node, key=_rank)]
     off = node.off if isinstance(node, _Node) else frozenset()

@@ -14,7 +14,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Protocol
@@ -161,7 +161,9 @@ class StoreProvider:
             await self._store.close()
 
     async def _settled(self, reading: Reading) -> Reading:
-        """The reading with the contents of the files and texts that its `tls` names."""
+        """The reading with the contents of the files and texts that its `tls` names, and with what is wrong there."""
+        if wrong := tuple(_faults_of_tls(reading.config)):
+            reading = replace(reading, problems=(*reading.problems, *wrong))
         if self._plain is not None and not has_texts(reading.config, self._plain):
             self._plain = reading.config
             return reading
@@ -253,6 +255,16 @@ class StoreProvider:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(rest_s):
                     await self._forced.wait()
+
+
+def _faults_of_tls(config: DynamicConfig) -> Iterator[str]:
+    """Why parts of `tls` cannot be used. They are no objects of the API, which would tell it."""
+    for name, options in config.tls.options.items():
+        yield from (f"TLS options {name}: {fault}" for fault in options.faults)
+    for name, store in config.tls.stores.items():
+        yield from (f"TLS store {name}: {fault}" for fault in store.faults)
+    for certificate in config.tls.certificates:
+        yield from (f"TLS certificate: {fault}" for fault in certificate.faults)
 
 
 def reason_of(error: Exception) -> str:

@@ -158,7 +158,7 @@ class KeyReader:
         thing.told = name
 
     def _decoded(self, groups: list[Group]) -> tuple[Decoded[DynamicConfig], dict[Group, list[str]]]:
-        flat = FlatTree(DynamicConfig)
+        flat = FlatTree(DynamicConfig, opens=True)
         problems: dict[Group, list[str]] = {}
         for group in groups:
             for key in in_order(self._objects[group].keys):

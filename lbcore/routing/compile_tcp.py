@@ -320,7 +320,7 @@ class TcpCompiler(Layer4Compiler):
                 delay_ms = int(dialing.termination_delay.total_seconds() * 1000)
         elif config.termination_delay is not None:
             delay_ms = config.termination_delay
-        version = int(proxy_protocol.version) if proxy_protocol is not None else 0
+        version = proxy_protocol.version if proxy_protocol is not None else 0
         balancer.configure(UpstreamPolicy(dial_timeout_ms=dial_ms))
         balancer.configure_tcp(TcpPolicy(delay_ms, version, keep_alive_s))
         return balancer

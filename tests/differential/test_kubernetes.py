@@ -410,8 +410,6 @@ def objects(port: int, layer: str, kind: str, provider: str = "kubernetescrd") -
                 for part, names in (("chain", "middlewares"),):
                     if part in view:
                         view[part] = {names: [name.removesuffix(f"@{provider}") for name in view[part][names]]}
-                if "proxyProtocol" in (balancer or {}):
-                    balancer["proxyProtocol"]["version"] = int(balancer["proxyProtocol"]["version"])
                 for default in ("mode", "unhealthyInterval"):
                     ((balancer or {}).get("healthCheck") or {}).pop(default, None)
                 found[each["name"]] = view

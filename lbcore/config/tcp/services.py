@@ -1,7 +1,7 @@
 """`tcp.services`: what chooses the server of a connection. No I/O."""
 
 from datetime import timedelta
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -47,7 +47,7 @@ class ProxyProtocol(Model):
 
     may_be_empty: ClassVar[bool] = True
 
-    version: Literal["1", "2"] = "2"
+    version: Annotated[int, Field(ge=1, le=2)] = 2
 
 
 class TcpSourceIP(Model):

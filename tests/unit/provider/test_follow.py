@@ -15,6 +15,7 @@ from lbcore.errors import ConfigError, Problem
 from lbcore.provider import follow
 from lbcore.provider.base import Aggregator, Update
 from lbcore.provider.follow import Backoff, Reading, StoreProvider
+from lbcore.provider.keys import reading_of
 from tests.support.instance import becomes_true
 
 
@@ -261,6 +262,25 @@ def test_parts_that_cannot_be_used_do_not_hinder_the_others(caplog: pytest.LogCa
     follows(store, test)
     assert caplog.text.count("container x: no port") == 1
     assert caplog.text.count("a note") == 1
+
+
+def test_what_is_wrong_in_tls_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """No router need use it, and the API has no place for it."""
+    store = Store()
+    texts = {"traefik/tls/options/o/sniStrict": "yes", "traefik/tls/certificates/0/certFil": "x"}
+    texts |= {"traefik/tls/stores/default/defaultCertificate/x": "y", "traefik/http/services/a/loadBalancer": "true"}
+    store.holds = reading_of(texts, "traefik", "etcd")
+
+    async def test(provider: StoreProvider, updates: list[Update]) -> None:
+        await becomes_true(lambda: published(updates) == [["a"]])
+        assert [problem.partition(": etcd: ")[0] for problem in updates[-1].problems] == [
+            "TLS options o",
+            "TLS store default",
+            "TLS certificate",
+        ]
+
+    follows(store, test)
+    assert "TLS options o: etcd: traefik/tls/options/o/sniStrict: 'yes' is neither true nor false" in caplog.text
 
 
 def test_the_state_of_a_provider() -> None:

@@ -45,6 +45,16 @@ def test_objects_whose_keys_stay_are_the_same_objects() -> None:
     assert [name for name in before if before[name] is not after[name]] == ["r7"]
 
 
+def test_any_text_is_a_position() -> None:
+    """As in Traefik, but with numbers first, and in their order."""
+    place = "traefik/http/services/s/loadBalancer/servers"
+    urls = {f"{place}/{position}/url": f"http://{position}" for position in ("b", "a", "10", "9")}
+    names = {f"traefik/http/routers/r/middlewares/{position}": name for position, name in (("-1", "m"), ("0", "n"))}
+    config = reading_of({**urls, **names}, "traefik", "etcd").config
+    assert config.http.services["s"].members == ["http://9", "http://10", "http://a", "http://b"]
+    assert config.http.routers["r"].middlewares == ["n", "m"]
+
+
 def test_what_refuses_all_of_a_tree_refuses_its_object_alone() -> None:
     values = {"traefik/http/routers/a/rule": "Host(`a`)", "traefik/tls/certificates": "nonsense"}
     reading = reading_of(values, "traefik", "etcd")
