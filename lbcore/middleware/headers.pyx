@@ -7,6 +7,7 @@ from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span, span_bytes, span_eq, span_of
 from lbcore.middleware.base cimport ANSWER, PASS, Context, Middleware
+from lbcore.middleware.told cimport find_told
 from lbcore.regex.regex cimport Regex
 
 from lbcore.config.middlewares.headers import OF_CONNECTIONS
@@ -203,7 +204,7 @@ cdef class Headers(Middleware):
         """Whether the request is for one of `allowedHosts`, by its Host or by what a proxy in front says."""
         cdef Span found
         for name in self.hosts_headers:
-            found = request.find(<bytes>name, len(<bytes>name))
+            found = find_told(request, <bytes>name, len(<bytes>name))
             if found.len > 0:
                 return span_bytes(found).lower() in self.hosts
         return span_bytes(request.present_host()).lower() in self.hosts
@@ -214,7 +215,7 @@ cdef class Headers(Middleware):
         if request.head.encrypted:
             return True
         for name, value in self.encrypted_headers:
-            found = request.find(<bytes>name, len(<bytes>name))
+            found = find_told(request, <bytes>name, len(<bytes>name))
             if found.ptr != NULL and span_bytes(found) == value:
                 return True
         return False

@@ -9,9 +9,11 @@ import re
 cimport cython
 from libc.string cimport memcmp, memcpy
 
+from lbcore.http.path cimport decode_route_path
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span, span_bytes, span_of
+from lbcore.http.utf8 cimport is_utf8
 from lbcore.middleware.base cimport ANSWER, PASS, Context, Middleware
 from lbcore.regex.regex cimport Regex
 
@@ -174,7 +176,7 @@ cdef int strip(Request request, Py_ssize_t length, Response answer) except -1:
 
 @cython.final
 cdef class StripPrefixRegex(Middleware):
-    """What the first of the expressions finds at the beginning of the path is taken off."""
+    """What the first of the expressions finds at the beginning of the path is taken off. They are about the path that rules see."""
 
     cdef list regexes
 
@@ -184,12 +186,36 @@ cdef class StripPrefixRegex(Middleware):
 
     cdef int on_request(self, Request request, Response answer, Context context) except -1:
         cdef Span found[1]
-        cdef Span path = bare(request.head.path)
+        cdef Span path = bare(request.head.path), text
+        cdef Py_ssize_t length
+        if decode_route_path(path, &request.arena, &text):
+            raise MemoryError
+        if not is_utf8(text.ptr, text.len):
+            text = path                        # whose `%FF` an expression may fit, and RE2 fits no such byte
         for regex in self.regexes:
-            if (<Regex>regex).match_from(path, 0, found, 1) and found[0].len and found[0].ptr == path.ptr:
-                keep_header(request, b"X-Forwarded-Prefix", 18, found[0])
-                return strip(request, found[0].len, answer)
+            if (<Regex>regex).match_from(text, 0, found, 1) and found[0].len and found[0].ptr == text.ptr:
+                length = raw_length(path, found[0])
+                if length < 0:
+                    continue
+                keep_header(request, b"X-Forwarded-Prefix", 18, span_of(path.ptr, length))
+                return strip(request, length, answer)
         return PASS
+
+
+cdef Py_ssize_t raw_length(Span path, Span decoded) noexcept nogil:
+    """How many bytes of a path are those that its beginning was decoded from (`decode_route_path`). -1: it ends within an encoded one."""
+    cdef Py_ssize_t i = 0, j = 0
+    while j < decoded.len:
+        if path.ptr[i] != c"%":
+            i += 1
+            j += 1
+        elif decoded.ptr[j] != c"%":
+            i += 3
+            j += 1
+        else:                                  # it has stayed encoded: a percent sign always does
+            i += 3
+            j += 3
+    return i if j == decoded.len else -1
 
 
 @cython.final

@@ -11,6 +11,7 @@ from lbcore.http.known cimport H_OWN, H_X_FORWARDED_FOR
 from lbcore.http.networks cimport Networks, read_ip
 from lbcore.http.request cimport Request
 from lbcore.http.span cimport Span, span_bytes, span_of
+from lbcore.middleware.told cimport find_told
 from lbcore.state.holdings cimport Group
 
 DEFAULTS = {"address": SOURCE_ADDRESS, "host": SOURCE_HOST}
@@ -180,7 +181,7 @@ cdef class Source:
     cdef Span told(self, Request request) noexcept:
         """The value of the header, or the host in lower case and without its port."""
         if self.kind == SOURCE_HEADER:
-            return request.find(self.name, len(self.name))
+            return find_told(request, self.name, len(self.name))
         return request.forwarded_host if request.forwarded_host.len else request.head.host
 
     def name_of(self, Request request) -> bytes:

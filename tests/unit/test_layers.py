@@ -54,7 +54,7 @@ INTERNAL = {
         "http": "arena buffer cookie field_list fields heap lenient pico reflect sink spare",
         "http2": "memory nghttp2",
         "http3": "nghttp3 ngtcp2",
-        "middleware": "spool",
+        "middleware": "spool told",
         "observability": "json_line log_record text",
         "proxy": "answer_way attempt attempts copies entry_point exchange explainer gates observation "
         "recording request_way tracing way_back whole",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from lbcore.middleware.rate_limit import RateLimit, delay_text
 from lbcore.state.keyed import KeyedTable
 from tests.support.instance import eventually
 from tests.support.recorder import GET, recorders, through
-from tests.support.wire import Peer, edge
+from tests.support.wire import TIMEOUT_S, Peer, edge
 from tests.wire.test_observability import metric, watched
 
 
@@ -119,6 +121,21 @@ def test_sources_are_apart() -> None:
         client = lb.client()
         for name in (b"one", b"two"):
             assert statuses(client, 2, GET.replace(b"shop.test", name)) == [200, 429]
+
+
+@pytest.mark.parametrize("name", ["X-Real-Ip", "x-forwarded-HOST", "X-Forwarded-Port", "X-Forwarded-Proto"])
+def test_what_lbcore_tells_servers_of_a_client_is_a_source(name: str) -> None:
+    criterion = {"requestHeaderName": name}
+    with recorders("a") as (a,), edge(limited(a.url, average=1, period="1h", sourceCriterion=criterion)) as lb:
+        lb.drive()
+        other = Peer(socket.create_connection(lb.address, TIMEOUT_S, ("127.0.0.2", 0)))
+        with contextlib.closing(other.sock):
+            assert statuses(lb.client(), 2) == [200, 429]
+            asked = GET.replace(b"shop.test", b"other.test:81")
+            if name.endswith("Proto"):
+                asked = asked.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+            forged = asked.replace(b"\r\n\r\n", f"\r\n{name}: another\r\n\r\n".encode())
+            assert [other.ask(one)[0].split()[1] for one in (asked, forged)] == ["200", "429"]
 
 
 def test_a_network_of_ipv6_is_one_source() -> None:
