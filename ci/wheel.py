@@ -56,10 +56,9 @@ def tree(folder: Path) -> Path:
     return folder
 
 
-def build(folder: Path, *, wheel: bool) -> list[Path]:
-    """The sdist, and the repaired wheel."""
-    folder.mkdir(parents=True)
-    source = tree(folder / "source")
+def build(source: Path, folder: Path, *, wheel: bool) -> list[Path]:
+    """The sdist, and the repaired wheel, of a `tree`."""
+    source = shutil.copytree(source, folder / "source")
     made = folder / "made"
     run(sys.executable, "-m", "build", "--no-isolation", "--sdist", "--outdir", str(made), ".", cwd=source)
     (sdist,) = made.glob("*.tar.gz")
@@ -124,9 +123,10 @@ def main() -> None:
         return
     wheel = "--sdist" not in sys.argv
     with tempfile.TemporaryDirectory(prefix="lbcore-wheel-") as folder:
-        made = build(Path(folder) / "first", wheel=wheel)
+        source = tree(Path(folder) / "tree")  # once: files may change while it is built
+        made = build(source, Path(folder) / "first", wheel=wheel)
         if "--twice" in sys.argv:
-            again = build(Path(folder) / "second-in-a-longer-folder", wheel=wheel)
+            again = build(source, Path(folder) / "second-in-a-longer-folder", wheel=wheel)
             for one, other in zip(made, again, strict=True):
                 if (one.name, digest(one)) != (other.name, digest(other)):
                     sys.exit(f"two builds of {one.name} differ: {digest(one)}, {digest(other)}")
