@@ -11,6 +11,7 @@ from typing import Any
 from lbcore.api.health import down_cause
 from lbcore.api.runtime import LAYERS, Runtime
 from lbcore.config.difference import qualify
+from lbcore.config.report import spoken
 from lbcore.errors import PartProblem
 from lbcore.routing.balancer import Balancer, LoadBalancer
 from lbcore.routing.failover import Failover
@@ -233,7 +234,7 @@ def _objects(runtime: Runtime) -> Iterator[dict[str, Any]]:
             if entry.kind not in {words.router_kind for words in LAYERS.values()}:
                 about = f"{entry.kind} {entry.name}"
                 reason = runtime.reload.reason(entry.kind, entry.name, entry.errors)
-                yield _problem(DEGRADED, about, f"{about} is disabled: {reason}")
+                yield _problem(DEGRADED, about, f"{spoken(entry.kind)} {entry.name} is disabled: {reason}")
 
 
 def _reload(runtime: Runtime) -> Iterator[dict[str, Any]]:
@@ -254,7 +255,7 @@ def _reload(runtime: Runtime) -> Iterator[dict[str, Any]]:
         elif reason not in of_providers:
             yield _problem(DEGRADED, "configuration", f"a configuration was refused, {stays}: {reason}")
     for (kind, name), errors in runtime.reload.kept.items():
-        text = f"{kind} {name} runs in the version before: {runtime.reload.reason(kind, name, errors)}"
+        text = f"{spoken(kind)} {name} runs in the version before: {runtime.reload.reason(kind, name, errors)}"
         yield _problem(DEGRADED, f"{kind} {name}", text)
 
 

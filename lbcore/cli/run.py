@@ -60,7 +60,10 @@ def run(
             origin = f"of the command: {', '.join(servers)}"
         else:
             static, warnings, origin = find_static(config, context.args, "servers: lbcore run --to :8101")
-        for line in [*lines(warnings), *lint_static(static)]:
+        wrong = [note for note in warnings if note.severity != "warning"]  # a part that does not run, and stops nothing
+        for line in lines(wrong):
+            click.echo(f"error: {line}", err=True)
+        for line in [*lines(note for note in warnings if note not in wrong), *lint_static(static)]:
             click.echo(f"warning: {line}", err=True)
         choose_library(static)
         static = settle_static(static)

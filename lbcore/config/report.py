@@ -62,15 +62,20 @@ def disabled_lines(disabled: Sequence[Disabled], where: Lines) -> list[str]:
     """One line for each object that cannot run by itself, and one for all that refer to them."""
     own = own_errors(disabled)
     found = [
-        f"{entry.kind} {entry.name} is disabled: "
+        f"{spoken(entry.kind)} {entry.name} is disabled: "
         + reasons(entry.kind, entry.name, errors or entry.errors, entry.place, where)
         for entry, errors in zip(disabled, own, strict=True)
         if not entry.follows
     ]
-    if followers := [f"{entry.kind} {entry.name}" for entry in disabled if entry.follows]:
+    if followers := [f"{spoken(entry.kind)} {entry.name}" for entry in disabled if entry.follows]:
         more = f" and {len(followers) - SHOWN} more" if len(followers) > SHOWN else ""
         found.append(f"disabled for what they refer to: {', '.join(followers[:SHOWN])}{more}")
     return found
+
+
+def spoken(kind: str) -> str:
+    """A kind of objects in a sentence: `tcpServersTransport` is `TCP serversTransport`."""
+    return f"{kind[:3].upper()} {kind[3].lower()}{kind[4:]}" if kind.startswith(("tcp", "udp")) else kind
 
 
 def own_errors(disabled: Sequence[Disabled]) -> list[list[str]]:

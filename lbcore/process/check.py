@@ -25,7 +25,7 @@ from lbcore.config.load import (
     load_objects,
     load_static_with_warnings,
 )
-from lbcore.config.report import SECTIONS, disabled_lines, lines, own_errors
+from lbcore.config.report import SECTIONS, disabled_lines, lines, own_errors, spoken
 from lbcore.config.resolved import trees_of
 from lbcore.config.rule import rule_hint
 from lbcore.config.static import StaticConfig
@@ -40,6 +40,14 @@ from lbcore.provider.merge import merge
 from lbcore.provider.registry import STORES, provider_warnings, stores_of, type_of_store, with_endpoint
 from lbcore.routing.compile import find_problems
 from lbcore.tls.material import choose_library, library_name, settle, settle_static
+
+# Of faults: the provider of an object that is missing.
+MISSING = re.compile(
+    r'"[^"]+@([\w-]+)"(?:, which it asks,)? does not exist|unknown TLS options: \S+@([\w-]+)'
+    r"|servers transport not found \S+@([\w-]+)"
+)
+UNREACHABLE = "router is not reachable"
+CANNOT_RUN = re.compile(r"(?:^|: )((?:tcp )?router \S+ )cannot run\b")  # a warning about what stands in its place
 
 
 @dataclass(slots=True)
@@ -68,6 +76,9 @@ def check_file(path: Path, for_traefik: bool = False) -> Report:
             report.warnings += find_problems(DynamicConfig(), static)[1]
             shown = " and ".join(f"lbcore check --provider {name} {path}" for name in others)
             report.runs.append(f"{path}: what provider {', '.join(others)} says is shown by {shown}")
+        elif file is None and static.providers.rest is not None:
+            report.warnings += find_problems(DynamicConfig(), static)[1]
+            report.runs.append(f"{path}: the provider rest gets what clients put there, which is not known here")
         elif file is None:
             report.warnings += find_problems(DynamicConfig(), static)[1]
             text = "no provider is configured: there is nothing to route to but lbcore's own services"
@@ -153,7 +164,8 @@ def _add_reading(
     merged = merge({**others, name: dynamic})
     disabled, strange = find_problems(merged, static)
     unread = _unread(None if assumes else static, {name, *others})
-    disabled = [entry for entry in _known_here(disabled, unread, report) if entry.name.endswith(f"@{name}")]
+    disabled, strange = _known_here(disabled, strange, unread, report)
+    disabled = [entry for entry in disabled if entry.name.endswith(f"@{name}")]
     out = {entry.name for entry in disabled if entry.kind == "router"}
     report.warnings += [*dict.fromkeys(strange), *lint(merged, static, out)]
     report.problems += disabled_lines(disabled, Lines())
@@ -190,21 +202,30 @@ def _unread(static: StaticConfig | None, read: set[str]) -> set[str]:
     return others - read
 
 
-def _known_here(disabled: Sequence[Disabled], unread: set[str], report: Report) -> list[Disabled]:
-    """What cannot run, without references to objects of providers that were not read: these are warnings."""
+def _known_here(
+    disabled: Sequence[Disabled], strange: Sequence[str], unread: set[str], report: Report
+) -> tuple[list[Disabled], list[str]]:
+    """What cannot run, and warnings, without references to objects of providers that were not read: they are told."""
     found: list[Disabled] = []
+    runs = set()  # as far as is known
     for entry in disabled:
         foreign = [text for text in entry.errors if _refers_to(unread, text)]
-        report.warnings += [f"{entry.kind} {entry.name}: cannot be checked here: {text}" for text in foreign]
+        report.warnings += [f"{spoken(entry.kind)} {entry.name}: cannot be checked here: {text}" for text in foreign]
+        if foreign:
+            foreign += [text for text in entry.errors if text == UNREACHABLE]  # by the routers that are missing
         if rest := [text for text in entry.errors if text not in foreign]:
             found.append(replace(entry, errors=rest) if foreign else entry)
-    return found
+        elif entry.kind in ("router", "tcpRouter"):
+            runs.add(f"{_named(entry.kind)} {entry.name.rpartition('@')[0]} ")
+    of_them = [text for text in strange if (at := CANNOT_RUN.search(text)) is not None and at[1] in runs]
+    return found, [text for text in strange if text not in of_them]
 
 
 def _refers_to(providers: set[str], text: str) -> bool:
     """Whether a fault is that an object of one of `providers` is missing, or of its namespace (`nomad-NAMESPACE`)."""
-    missing = re.search(r'"[^"]+@([\w-]+)" does not exist', text)
-    return missing is not None and (missing[1] in providers or missing[1].partition("-")[0] in providers)
+    missing = MISSING.search(text)
+    of = next(filter(None, missing.groups()), "") if missing is not None else ""
+    return of in providers or of.partition("-")[0] in providers
 
 
 def _counts(dynamic: DynamicConfig) -> str:
@@ -271,7 +292,7 @@ def _check_dynamic(path: Path, static: StaticConfig | None, report: Report) -> N
     static = static or _assumed(dynamic)
     merged = merge({"file": dynamic})
     disabled, strange = find_problems(merged, static)
-    disabled = _known_here(disabled, unread, report)
+    disabled, strange = _known_here(disabled, strange, unread, report)
     out = {entry.name for entry in disabled if entry.kind == "router"}
     report.warnings += [*dict.fromkeys(strange), *lint(merged, static, out)]
     report.problems += lines(_causes(disabled, loaded, path))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from dataclasses import replace
 
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.spiffe import NOT_CONFIGURED
@@ -44,9 +46,14 @@ def start_problems(static: StaticConfig) -> list[Problem]:
 
 def _addresses(static: StaticConfig) -> list[Problem]:
     problems = []
+    taken: dict[Address, tuple[str, bool]] = {}
     for name, point in static.entry_points.items():
         try:
-            Address.parse(point.address)
+            address = Address.parse(point.address)
+            other, shared = taken.setdefault(replace(address, mode=0), (name, point.reuse_port))
+            is_fixed = bool(address.port or address.path) and "LISTEN_FDS" not in os.environ  # sockets that are passed
+            if other != name and is_fixed and not (shared and point.reuse_port):
+                raise ValueError(f"entry point {other} listens there")
         except ValueError as error:
             file, _, line = point.place.rpartition(":")
             where = int(line) if line.isdigit() else None

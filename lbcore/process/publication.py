@@ -22,7 +22,7 @@ from lbcore.api.runtime import ReloadStatus
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.lines import Lines
 from lbcore.config.lint import Linter
-from lbcore.config.report import SECTIONS, disabled_lines, place_of, reasons
+from lbcore.config.report import SECTIONS, disabled_lines, place_of, reasons, spoken
 from lbcore.config.spiffe import Identity
 from lbcore.config.static import StaticConfig
 from lbcore.config.tls import Certificate
@@ -240,7 +240,8 @@ class Publication:
         lines += [(logging.ERROR, line) for line in disabled_lines(prepared.table.disabled, prepared.lines)]
         for kept in prepared.kept:
             text = reasons(kept.kind, kept.name, kept.errors, kept.place, prepared.lines)
-            lines.append((logging.ERROR, f"{kept.kind} {kept.name} is broken, the version that runs stays: {text}"))
+            about = f"{spoken(kept.kind)} {kept.name}"
+            lines.append((logging.ERROR, f"{about} is broken, the version that runs stays: {text}"))
         for level, line in lines:
             if (level, line) not in self._said:
                 _log.log(level, "%s", line)
@@ -249,7 +250,7 @@ class Publication:
         broken = frozenset((each.kind, each.name) for each in out)
         for kind, name in sorted(self._broken - broken):
             if name in _objects(prepared.snapshot.dynamic, kind):
-                _log.info("%s %s runs as it is written again", kind, name)
+                _log.info("%s %s runs as it is written again", spoken(kind), name)
         self._broken = broken
 
     def _refuse(self, error: Exception) -> None:

@@ -186,7 +186,8 @@ class FileProvider:
         if not texts and not await self._is_folder():
             if not self._missing and not self._unread:
                 kept = ": the running configuration stays" if self._current else ""
-                _log.error("configuration %s is not there%s", self.path, kept)
+                looked = "" if self.path.is_absolute() else f" (looked for {self.path.absolute()})"
+                _log.error("configuration %s is not there%s%s", self.path, looked, kept)
                 self._problems = (f"{self.path} is not there",)
             self._missing, self._digest = True, b""
             return None
@@ -229,6 +230,8 @@ class FileProvider:
             return None
         if config == self._current and not forced:
             return None
+        if config.is_empty and not notes and self._current is None:
+            _log.warning("configuration: %s: nothing is configured", self.path)
         return config
 
     async def _is_folder(self) -> bool:

@@ -118,6 +118,10 @@ class MiddlewareCompiler:
                 self.built[name].bind(finder(name))
             except Exception as error:
                 self.found.middlewares[name] = [reason_of(error)]
+                config = self.http.middlewares.get(name)
+                asked = [qualify(each, name) for each in config.asks] if config is not None else []
+                if any(service in self.found.services for service in asked):
+                    self.found.following.add(("middleware", name))
 
     def expand(self, names: list[str]) -> list[str]:
         """Middlewares in the order in which they run, with chains expanded, and without plugins that are bypassed."""

@@ -17,6 +17,7 @@ from lbcore.provider.merge import merge
 from lbcore.routing.compile import compile_table, find_problems
 from tests.support.command import run_command
 from tests.support.instance import Backend, dynamic_for, running
+from tests.support.ports import free_port
 
 SERVERS = "servers: [{url: 'http://127.0.0.1:9'}]"
 TIMEOUTS = "transport: {respondingTimeouts"
@@ -310,7 +311,7 @@ def test_run_logs_the_line_of_the_key_and_not_that_of_the_object(tmp_path: Path)
     with running(tmp_path, None, workers=1) as lb:
         lb.write(good + bad)
         lb.logged(r"service two@file is disabled: \S+dynamic\.yml:15: error parsing server URL")
-        lb.logged(r"tcpRouter t@file is disabled: \S+dynamic\.yml:20: .*does not exist")
+        lb.logged(r"TCP router t@file is disabled: \S+dynamic\.yml:20: .*does not exist")
         lb.write(good.replace("service: one", "service: gone\n      middlewares:\n        - lost"))
         lb.logged(
             r"router all@file is broken, the version that runs stays: "
@@ -603,3 +604,77 @@ def test_a_namespace_of_a_provider_is_not_checked(tmp_path):
     )
     report = check_file(static)
     assert not report.problems
+
+
+FOREIGN = """\
+http:
+  routers:
+    options: {rule: Host(`a`), service: s, tls: {options: o@docker}}
+    parent: {rule: Host(`b`), service: s, parentRefs: [p@docker]}
+    transport: {rule: Host(`c`), service: t}
+    errors: {rule: Host(`d`), service: s, middlewares: [e]}
+    guarded: {rule: Host(`e`), service: x@docker, middlewares: [x@docker]}
+  middlewares:
+    e: {errors: {status: ['500'], service: x@docker, query: /}}
+  services:
+    s: {loadBalancer: {servers: [{url: 'http://127.0.0.1:9'}]}}
+    t: {loadBalancer: {serversTransport: x@docker, servers: [{url: 'http://127.0.0.1:9'}]}}
+tcp:
+  routers:
+    options: {rule: HostSNI(`a.b`), service: t, middlewares: [m@docker], tls: {options: o@docker}}
+    transport: {rule: HostSNI(`c.b`), service: y, tls: {}}
+  services:
+    t: {loadBalancer: {servers: [{address: '127.0.0.1:9'}]}}
+    y: {loadBalancer: {serversTransport: x@docker, servers: [{address: '127.0.0.1:9'}]}}
+"""
+
+
+def static_for(folder: Path, more: str = "") -> Path:
+    static = folder / "static.yml"
+    static.write_text(
+        "entryPoints: {web: {address: '127.0.0.1:0'}}\n"
+        f"providers: {{file: {{filename: {folder / 'dynamic.yml'}}}{more}}}\n"
+    )
+    return static
+
+
+def test_whatever_an_object_of_an_unread_provider_is_for_it_is_no_problem(tmp_path: Path) -> None:
+    (tmp_path / "dynamic.yml").write_text(FOREIGN)
+    report = check_file(static_for(tmp_path, ", docker: {}"))
+    assert report.problems == []
+    told = [text for text in report.warnings if "cannot be checked here" in text]
+    for name in ("options", "parent", "transport", "errors", "guarded"):
+        assert any(text.startswith(f"router {name}@file") for text in told), name
+    assert not [text for text in report.warnings if "cannot run" in text], "nobody knows that yet"
+    assert len(check_file(static_for(tmp_path)).problems) > 5
+
+
+def test_a_middleware_that_asks_a_broken_service_is_no_problem_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "dynamic.yml").write_text(
+        "http:\n  routers: {a: {rule: Host(`a`), service: good, middlewares: [e]}}\n"
+        "  middlewares: {e: {errors: {status: ['500'], service: bad, query: /}}}\n"
+        f"  services:\n    good: {{loadBalancer: {{{SERVERS}}}}}\n"
+        f"    bad: {{loadBalancer: {{{SERVERS}, strategy: bogus}}}}\n"
+    )
+    (problem,) = check_file(static_for(tmp_path)).problems
+    assert ":6: http.services.bad.loadBalancer.strategy: " in problem
+
+
+def test_a_static_file_is_found_as_wrong_by_check_as_by_run(tmp_path: Path) -> None:
+    port = free_port()
+    static = tmp_path / "static.yml"
+    static.write_text(
+        f"entryPoints:\n  web: {{address: '127.0.0.1:{port}'}}\n  other: {{address: '127.0.0.1:{port}/tcp'}}\n"
+        f"  names: {{address: '127.0.0.1:{port}/udp'}}\n"
+        "providers: {rest: {insecure: true}}\nhostResolver: {cnameFlattening: true}\n"
+    )
+    checked, ran = run_command("check", static), run_command("run", "--config", static)
+    assert (checked.returncode, ran.returncode) == (1, 1)
+    where = f"{static}:3: entryPoints.other.address: cannot listen on 127.0.0.1:{port}/tcp"
+    taken = f"{where}: entry point web listens there"
+    for text in (checked.stderr, ran.stderr):
+        assert taken in text and "entryPoints.names" not in text
+        assert f"error: {static}:6: hostResolver: not supported" in text
+        assert "no provider is configured" not in text
+    static.write_text(static.read_text().replace("address", "reusePort: true, address"))
+    assert "listens there" not in run_command("check", static).stderr
