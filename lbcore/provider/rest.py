@@ -10,8 +10,9 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from lbcore.config.decode import decode
+from lbcore.config.decode import decode, keys_of, known_to, plain
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.report import lines
 from lbcore.config.static.providers import RestProvider as Settings
@@ -19,6 +20,8 @@ from lbcore.config.tree import parse
 from lbcore.errors import ConfigError, Problem
 from lbcore.provider.base import Publish, Update
 from lbcore.tls.material import settle
+
+SECTIONS = ("http", "tcp", "udp", "tls")
 
 _log = logging.getLogger("lbcore.provider.rest")
 
@@ -101,11 +104,49 @@ def _decoded(body: bytes, place: str, before: DynamicConfig | None) -> tuple[Dyn
         json.loads(text)
     except ValueError as error:
         raise ConfigError([Problem("", f"no JSON: {error}", "", place)]) from None
-    decoded = decode(parse(text, place, toml=False, templates=False), DynamicConfig)
+    tree = parse(text, place, toml=False, templates=False)
+    _leave_out_nothing(tree.content)
+    decoded = decode(tree, DynamicConfig)
     config, of_tls = settle(decoded.model, before)
     # What is ignored in a file, with a warning, is a mistake of a program.
     problems = [*decoded.broken, *decoded.warnings, *(each for each in of_tls if each.severity != "warning")]
     return config, lines(problems)
+
+
+def _leave_out_nothing(content: Any) -> None:
+    """Take out what programs write for what is not there: `null`, and layers and kinds without an object.
+
+    In a file these are mistakes: somebody has begun to write something.
+    """
+    layers = {key.lower(): plain(annotation) for key, annotation in keys_of(DynamicConfig).items() if key in SECTIONS}
+    for layer, kinds in list(content.items()) if isinstance(content, dict) else ():
+        if layer.lower() not in layers:
+            continue
+        known = known_to(layers[layer.lower()])
+        for kind, objects in list(kinds.items()) if isinstance(kinds, dict) else ():
+            if kind.lower() in known and _is_nothing(objects):
+                del kinds[kind]
+            elif isinstance(objects, dict):
+                _leave_out_null(list(objects.values()))
+            else:
+                _leave_out_null(objects)
+        if _is_nothing(kinds):
+            del content[layer]
+
+
+def _is_nothing(value: Any) -> bool:
+    return value is None or value == {} or value == []
+
+
+def _leave_out_null(thing: Any) -> None:
+    if isinstance(thing, dict):
+        for key, value in list(thing.items()):
+            if value is None:
+                del thing[key]
+            _leave_out_null(value)
+    elif isinstance(thing, list):
+        for each in thing:
+            _leave_out_null(each)
 
 
 def _store(file: Path, body: bytes) -> None:

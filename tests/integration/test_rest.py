@@ -52,7 +52,10 @@ def test_what_is_put_is_used_whole_or_refused_whole(tmp_path: Path) -> None:
     with contextlib.closing(Backend("one")) as one:
         storage = tmp_path / "state" / "rest.json"
         with instance(tmp_path, token=TOKEN, storage=str(storage)) as lb:
-            wanted = configuration(one.url, "a", "b")
+            # Programs write what is not there, too.
+            nothing = {"tcp": {"routers": {}}, "udp": None, "tls": {}}
+            wanted = {**configuration(one.url, "a", "b", middlewares={}), **nothing}
+            wanted["http"]["routers"]["a"]["tls"] = None
             answer = put(lb, wanted)
             assert (answer.status_code, answer.json()) == (200, wanted)
             becomes(lb, "a", 200)
@@ -61,7 +64,8 @@ def test_what_is_put_is_used_whole_or_refused_whole(tmp_path: Path) -> None:
                 (b"{", "no JSON"),
                 (b"a: 1", "no JSON"),
                 ({}, "nothing is configured: DELETE removes what is there"),
-                ({"http": {"routers": {}}}, "routers"),
+                ({"http": {"routers": {}}}, "nothing is configured: DELETE removes what is there"),
+                ({"http": {"routers": {"x": None}}}, "http.routers.x: is empty"),
                 ({"htp": {}}, "htp: unknown key"),
                 ({"http": {"routers": {"x": {"rule": "Host(`x`)", "priority": "many"}}}}, "is not a whole number"),
                 ({"http": {"routers": {"x": {"rule": "Host(`x`)", "service": "gone"}}}}, '"gone@rest" does not exist'),
