@@ -13,11 +13,13 @@ from typing import Any, NoReturn, TypeVar, cast
 from lbcore.config.dynamic import DynamicConfig, HttpConfig, Middleware, Router, Service
 from lbcore.config.model import Model
 from lbcore.config.tcp import TcpConfig, TcpMiddleware, TcpRouter, TcpService
+from lbcore.config.udp import UdpConfig, UdpRouter, UdpService
 
 LAYERS = ("http", "tcp", "udp")  # of objects by kind and name
 T = TypeVar("T")
 K = TypeVar("K")
 
+Layer = HttpConfig | TcpConfig | UdpConfig
 Kind = tuple[str, str]  # layer, and attribute: ("http", "servers_transports")
 Key = tuple[str, str]  # an object of HTTP: kind as in `Disabled`, and qualified name
 
@@ -94,9 +96,9 @@ class Difference:
         return Difference._of("http", before, after)
 
     @staticmethod
-    def of_tcp(before: TcpConfig, after: TcpConfig) -> Difference:
-        """The difference of their parts for TCP."""
-        return Difference._of("tcp", before, after)
+    def of_layer(layer: str, before: Layer, after: Layer) -> Difference:
+        """The difference of their parts for another layer."""
+        return Difference._of(layer, before, after)
 
     @staticmethod
     def _of(layer: str, before: Model, after: Model) -> Difference:
@@ -133,8 +135,8 @@ OF_KIND = {
 
 
 def references(kind: str, name: str, thing: Any) -> Iterator[Key]:
-    """The objects of HTTP, or of TCP, to which one of them refers, whether or not they exist. Those of entry points are
-    not among them."""
+    """The objects of its layer to which one of them refers, whether or not they exist. Those of entry points are not
+    among them."""
     if kind == "router":
         yield from _of_router(name, thing)
     elif kind == "service":
@@ -143,8 +145,8 @@ def references(kind: str, name: str, thing: Any) -> Iterator[Key]:
         yield from _of_middleware(name, thing)
 
 
-def _of_router(name: str, router: Router | TcpRouter) -> Iterator[Key]:
-    for reference in router.middlewares:
+def _of_router(name: str, router: Router | TcpRouter | UdpRouter) -> Iterator[Key]:
+    for reference in () if isinstance(router, UdpRouter) else router.middlewares:
         yield "middleware", qualify(reference, name)
     for parent in router.parent_refs if isinstance(router, Router) else ():
         yield "router", qualify(parent, name)
@@ -152,11 +154,13 @@ def _of_router(name: str, router: Router | TcpRouter) -> Iterator[Key]:
         yield "service", qualify(router.service, name)
 
 
-def _of_service(name: str, service: Service | TcpService) -> Iterator[Key]:
+def _of_service(name: str, service: Service | TcpService | UdpService) -> Iterator[Key]:
     for reference in service.middlewares if isinstance(service, Service) else ():
         yield "middleware", qualify(reference, name)
     for child in service.children:
         yield "service", qualify(child, name)
+    if isinstance(service, UdpService):
+        return
     if service.load_balancer is not None and service.load_balancer.servers_transport:
         yield "serversTransport", qualify(service.load_balancer.servers_transport, name)
 
@@ -172,29 +176,29 @@ def _of_middleware(name: str, middleware: Middleware | TcpMiddleware) -> Iterato
 
 @dataclass(frozen=True, slots=True)
 class Users:
-    """By kind and name of an object of HTTP, or of TCP: the objects that refer to it, if there are any."""
+    """By kind and name of an object of one layer: the objects that refer to it, if there are any."""
 
     of: Mapping[str, dict[str, tuple[Key, ...]]] = field(default_factory=lambda: {kind: {} for kind in OF_KIND})
 
     @staticmethod
-    def all(config: HttpConfig | TcpConfig) -> Users:
+    def all(config: Layer) -> Users:
         """The users of all objects."""
         found = Users()
         for kind, section in OF_KIND.items():
-            for name, thing in getattr(config, section).items():
+            for name, thing in getattr(config, section, {}).items():
                 found._add(kind, name, thing)
         return found
 
     def follow(
         self,
-        before: HttpConfig | TcpConfig,
-        after: HttpConfig | TcpConfig,
+        before: Layer,
+        after: Layer,
         touched: Mapping[str, Collection[str]],
     ) -> Users:
         """The users in another configuration, which differs in these names of each kind."""
         found = Users({kind: dict(names) for kind, names in self.of.items()})
         for kind, names in touched.items():
-            old, new = getattr(before, OF_KIND[kind]), getattr(after, OF_KIND[kind])
+            old, new = getattr(before, OF_KIND[kind], {}), getattr(after, OF_KIND[kind], {})
             for name in names:
                 if name in old:
                     found._remove(kind, name, old[name])

@@ -17,14 +17,13 @@ from lbcore.config.validate.findings import Disabled, Todo
 from lbcore.config.validate.http import check
 from lbcore.middleware.challenges import Challenges
 from lbcore.middleware.respond import Ping
-from lbcore.routing.compile_layer4 import Layer4Part
 from lbcore.routing.compile_middlewares import Compilation, MiddlewareCompiler
 from lbcore.routing.compile_own import API, SERVED_BY_ADMIN, OwnRouters
 from lbcore.routing.compile_routers import RouterCompiler
 from lbcore.routing.compile_services import Before, ServiceCompiler
 from lbcore.routing.compile_tcp import TcpCompiler, TcpPart
 from lbcore.routing.compile_tls import TlsCompiler
-from lbcore.routing.compile_udp import UdpCompiler
+from lbcore.routing.compile_udp import UdpCompiler, UdpPart
 from lbcore.routing.server import Server
 from lbcore.routing.table import MadeOf, Table
 from lbcore.state.holdings import State
@@ -225,7 +224,7 @@ class _Compiler:
             return self.routers.leads(name)
         return name in (self.services.services if kind == "service" else self.middlewares.built)
 
-    def made_of(self, tcp: TcpPart, udp: Layer4Part) -> MadeOf:
+    def made_of(self, tcp: TcpPart, udp: UdpPart) -> MadeOf:
         of = self.services
         services = Before(self.http, of.own_identity, of.members, of.services, of.balancers, of.servers, of.queued)
         length = 0 if self.before is None else self.before.made_of.length + 1

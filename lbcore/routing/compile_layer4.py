@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from lbcore.config.difference import changed_names, qualify
+from lbcore.config.difference import OF_KIND, Difference, Users, changed_names, qualify
 from lbcore.config.network import split_address
 from lbcore.config.tcp import TcpSticky
 from lbcore.config.tls import ServerTls, TlsConfig
-from lbcore.config.validate.findings import Disabled
+from lbcore.config.validate.findings import Disabled, Todo
 from lbcore.routing.balancer import Child, LoadBalancer, Weighted
 from lbcore.routing.compile_targets import TargetCompiler, is_made_by
 from lbcore.routing.hash_key import HashKey
@@ -26,7 +26,11 @@ class Layer4Part:
     """What a layer has become, and what of: if that stays, the next table has the same.
 
     routes  by entry point: of TCP in the order of trial, of UDP the only one.
+    users   who refers to whom.
+    leads   by router that runs: the service to which it leads.
     """
+
+    layer: ClassVar[str]
 
     config: Any
     tls: TlsConfig
@@ -35,10 +39,28 @@ class Layer4Part:
     servers: dict[str, Server]
     disabled: list[Disabled]
     warnings: list[str]
+    users: Users
+    leads: Mapping[str, str]
 
     def pieces(self) -> list[object]:
         """What is large in it beside what the table has, for `release`."""
-        return []
+        return [self.leads, *self.users.of.values()]
+
+    def concerned(self, config: Any) -> tuple[Users, Todo | None]:
+        """Who refers to whom in another configuration with the same TLS options, and the objects that have to be made
+        again: those that differ, those that refer to them, and those that could not run. None: all, because most of it
+        has changed.
+
+        The names of objects that are gone are among them.
+        """
+        difference = Difference.of_layer(self.layer, self.config, config)
+        touched = {kind: difference.touched(self.layer, section) for kind, section in OF_KIND.items()}
+        if sum(map(len, touched.values())) > len(config.routers) + len(config.services):
+            return Users.all(config), None
+        users = self.users.follow(self.config, config, touched)
+        kinds = {f"{self.layer}{kind[0].upper()}{kind[1:]}": kind for kind in OF_KIND}  # as in `Disabled`
+        start = [(kind, name) for kind, names in touched.items() for name in names]
+        return users, users.above([*start, *((kinds[entry.kind], entry.name) for entry in self.disabled)])
 
     def is_of(self, config: Any, tls: TlsConfig) -> bool:
         """Whether it would be made of this."""
@@ -50,21 +72,26 @@ class Layer4Part:
 class Layer4Compiler:
     """Builds the services of a layer (`tcp`, `udp`) to which its routers lead, each once.
 
-    touched  identities of servers that may be others than those of the table in force.
+    users, todo  who refers to whom, and the objects that have to be made; None: all.
+    before       of the table in force, of which objects are taken that stay; None: there is nothing of it.
+    dropped      identities of its servers, of services that are made again, or not at all.
+    touched      identities of servers that may be others than those of the table in force.
     """
 
     layer: str
 
     def __init__(
         self,
-        configured: Mapping[str, Any],
-        disabled: list[Disabled],
+        config: Any,
+        before: Layer4Part | None,
+        stays: bool,
         slots: SlotMap,
         region: Region,
         worker: int,
         known: Mapping[str, Server],
     ) -> None:
-        self.configured = configured  # services, by qualified name
+        self.config = config
+        self.configured: Mapping[str, Any] = config.services  # by qualified name
         self.slots = slots
         self.region = region
         self.worker = worker
@@ -72,27 +99,62 @@ class Layer4Compiler:
         self.targets = TargetCompiler(known)
         self.servers: dict[str, Server] = {}
         self.services: dict[str, Service] = {}
-        self.disabled = disabled
+        self.disabled: list[Disabled] = []
         self.taken: Layer4Part | None = None  # from the table in force, in place of what would be made
-        self.base: Layer4Part | None = None  # of the table in force, of which objects are taken that stay
+        self.before: Layer4Part | None = None
         self.remade: list[str] = []  # identities of servers of services that were made
+        self.dropped: list[str] = []
+        self.users, self.todo = Users(), None
+        if stays and before is not None:
+            self.taken = before
+            self.services, self.servers, self.disabled = before.services, before.servers, before.disabled
+        elif before is None:
+            self.users = Users.all(config)
+        else:
+            self.users, self.todo = before.concerned(config)
+        if not stays and before is not None and self.todo is not None:
+            self.before = before
+            self.services, self.servers = dict(before.services), dict(before.servers)
+            self.drop(self.todo["service"], before.config)
 
     @property
     def touched(self) -> Collection[str]:
         if self.taken is not None:
             return ()
-        if self.base is None:
+        if self.before is None:
             return [*self.servers, *(name for name in self.known if name.startswith(f"{self.layer}:"))]
-        return [*self.remade, *(name for name in self.base.servers if name not in self.servers)]
+        return [*self.remade, *self.dropped]
 
-    def follow(self, base: Layer4Part) -> None:
-        """Take over those services of the table in force that stay."""
-        self.base = base
+    def drop(self, names: Iterable[str], config: Any) -> None:
+        """Leave out services, which are those of this configuration, and their servers."""
+        for name in names:
+            if self.services.pop(name, None) is None:
+                continue
+            balancer, identity = config.services[name].load_balancer, self.identity(name)
+            for server in balancer.servers if balancer is not None else ():
+                if self.servers.pop(f"{identity}|{server.address}", None) is not None:
+                    self.dropped.append(f"{identity}|{server.address}")
 
-    def take(self, before: Layer4Part) -> None:
-        """Take over what the table in force has."""
-        self.taken = before
-        self.services, self.servers, self.disabled = before.services, before.servers, before.disabled
+    def drop_unused(self, leads: Mapping[str, str]) -> None:
+        """Leave out services to which nothing leads any more, or to which only a router led that could not be built."""
+        before, ahead = self.before, list(self.services)
+        if before is not None and self.todo is not None:
+            ahead = [name for name in self.services if name not in before.services]
+            ahead += (before.leads[name] for name in self.todo["router"] if name in before.leads)
+            ahead += (below for name in self.todo["service"] for below in self.below(name, before.config))
+        while ahead:
+            name = ahead.pop()
+            users = self.users.of["service"].get(name, ())
+            if name in self.services and not any(
+                user in (leads if kind == "router" else self.services) for kind, user in users
+            ):
+                ahead += self.below(name, self.config)
+                self.drop([name], self.config)
+
+    def below(self, name: str, config: Any) -> list[str]:
+        """The services among which another one chooses, if it is there."""
+        service = config.services.get(name)
+        return [qualify(child, name) for child in service.children] if service is not None else []
 
     def identity(self, name: str) -> str:
         """The identity of a service, by its qualified name, which a service of another layer may have, too."""
@@ -118,25 +180,8 @@ class Layer4Compiler:
 
     def service(self, name: str) -> Service:
         if name not in self.services:
-            self.services[name] = self.as_before(name) or self.build(name, self.configured[name])
+            self.services[name] = self.build(name, self.configured[name])
         return self.services[name]
-
-    def as_before(self, name: str) -> Service | None:
-        """The service of the table in force, if it chooses among the same servers; None: it has to be made."""
-        config = self.configured[name]
-        if self.base is None or self.base.config.services.get(name) is not config:
-            return None
-        found = self.base.services.get(name)
-        if found is None or config.load_balancer is None:
-            return None
-        identity = self.identity(name)
-        for server in config.load_balancer.servers:
-            name = f"{identity}|{server.address}"
-            known = self.base.servers.get(name)
-            if known is None or self.known.get(name) is not known:
-                return None
-            self.servers[name] = known
-        return found
 
     def build(self, name: str, config: Any) -> Service:
         """Build a service."""

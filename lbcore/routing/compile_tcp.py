@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from operator import itemgetter
@@ -17,14 +17,14 @@ from lbcore.config.claims import (
     tcp_entry_points_claimed,
     tcp_rule_claimed,
 )
-from lbcore.config.difference import OF_KIND, Difference, Users, qualify, without
+from lbcore.config.difference import qualify, without
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.resolved import options_name, tcp_entry_points_of, tcp_rule_of
 from lbcore.config.rule import is_catch_all, matchers_in
 from lbcore.config.static import StaticConfig
 from lbcore.config.tcp.servers_transports import TcpDialing
 from lbcore.config.tls import DEFAULT, ServerTls
-from lbcore.config.validate.findings import Todo, in_order
+from lbcore.config.validate.findings import in_order
 from lbcore.config.validate.tcp import check_tcp
 from lbcore.config.validate.tls import options_errors
 from lbcore.http.networks import Networks
@@ -42,7 +42,6 @@ from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
 
 GO_KEEP_ALIVE_S = 15  # default of connections to servers
-KINDS = {f"tcp{kind[0].upper()}{kind[1:]}": kind for kind in OF_KIND}  # as in `Disabled`
 RankedRoute = tuple[Rank, TcpRoute]
 FOR_EVER = -1  # as a `terminationDelay` in ms: a side that has not ended may go on
 
@@ -67,40 +66,24 @@ def priority_of(router: model.TcpRouter) -> int:
 class TcpPart(Layer4Part):
     """That of TCP.
 
-    users     who refers to whom.
-    leads     by router that runs: the service to which it leads.
     ranked    by entry point: routes in the order of trial, with what it follows from.
     ends_tls  whether TLS ends at some of them.
     """
 
-    users: Users
-    leads: Mapping[str, str]
+    layer = "tcp"
+
     ranked: Mapping[str, list[RankedRoute]]
     ends_tls: bool
 
-    def concerned(self, tcp: model.TcpConfig) -> tuple[Users, Todo | None]:
-        """Who refers to whom in another configuration with the same TLS options, and the objects that have to be made
-        again: those that differ, those that refer to them, and those that could not run. None: all, because most of it
-        has changed.
-
-        The names of objects that are gone are among them.
-        """
-        difference = Difference.of_tcp(self.config, tcp)
-        touched = {kind: difference.touched("tcp", section) for kind, section in OF_KIND.items()}
-        if sum(map(len, touched.values())) > len(tcp.routers) + len(tcp.services):
-            return Users.all(tcp), None
-        users = self.users.follow(self.config, tcp, touched)
-        start = [(kind, name) for kind, names in touched.items() for name in names]
-        return users, users.above([*start, *((KINDS[entry.kind], entry.name) for entry in self.disabled)])
-
     def pieces(self) -> list[object]:
-        return [self.leads, *self.ranked.values(), *self.users.of.values()]
+        return [*super(TcpPart, self).pieces(), *self.ranked.values()]
 
 
 class TcpCompiler(Layer4Compiler):
     """Builds routers, and the services to which they lead, each once. `warnings`: about routers that cannot run."""
 
     layer = "tcp"
+    before: TcpPart | None
 
     def __init__(
         self,
@@ -116,26 +99,15 @@ class TcpCompiler(Layer4Compiler):
         self.own_identity = dynamic.tls.identity
         self.connections = KeyedTable(region, worker)
         self.ends_tls: list[TcpRoute] = []
-        self.before: TcpPart | None = None  # of the table in force, of which objects are taken that stay
-        self.dropped: list[str] = []  # identities of its servers, of services that are made again, or not at all
-        self.users, self.todo = Users(), None
         # What ends TLS has the certificates of its own table.
         stays = before is not None and before.is_of(dynamic.tcp, dynamic.tls) and not before.ends_tls
-        if before is not None and not stays:
-            self.users, self.todo = before.concerned(dynamic.tcp)
-        elif not stays:
-            self.users = Users.all(dynamic.tcp)
-        disabled = [] if stays else check_tcp(dynamic.tcp, static, dynamic.tls, self.todo)
-        super().__init__(dynamic.tcp.services, disabled, slots, region, worker, known)
+        super().__init__(dynamic.tcp, before, stays, slots, region, worker, known)
         self.stays = before if stays else None
         self.warnings: list[str] = []
-        if stays and before is not None:
-            self.warnings = before.warnings
-            self.take(before)
-        elif before is not None and self.todo is not None:
-            self.before = before
-            self.services, self.servers = dict(before.services), dict(before.servers)
-            self.drop(self.todo["service"], before.config)
+        if self.stays is not None:
+            self.warnings = self.stays.warnings
+        else:
+            self.disabled = check_tcp(dynamic.tcp, static, dynamic.tls, self.todo)
 
     def part(self, tls: TlsCompiler) -> TcpPart:
         """The routers of each entry point that has any, in the order of trial, and what they lead to.
@@ -198,43 +170,6 @@ class TcpCompiler(Layer4Compiler):
                         entries[at] = rank, again[route.name]
             self.ends_tls += again.values()
         return without(gone, self.before.leads), ranked
-
-    def drop_unused(self, leads: Mapping[str, str]) -> None:
-        """Leave out services to which nothing leads any more, or to which only a router led that could not be built."""
-        before, ahead = self.before, list(self.services)
-        if before is not None and self.todo is not None:
-            ahead = [name for name in self.services if name not in before.services]
-            ahead += (before.leads[name] for name in self.todo["router"] if name in before.leads)
-            ahead += (below for name in self.todo["service"] for below in self.below(name, before.config))
-        while ahead:
-            name = ahead.pop()
-            users = self.users.of["service"].get(name, ())
-            if name in self.services and not any(
-                user in (leads if kind == "router" else self.services) for kind, user in users
-            ):
-                ahead += self.below(name, self.tcp)
-                self.drop([name], self.tcp)
-
-    def below(self, name: str, config: model.TcpConfig) -> list[str]:
-        """The services among which another one chooses, if it is there."""
-        service = config.services.get(name)
-        return [qualify(child, name) for child in service.children] if service is not None else []
-
-    def drop(self, names: Iterable[str], config: model.TcpConfig) -> None:
-        """Leave out services, which are those of this configuration, and their servers."""
-        for name in names:
-            if self.services.pop(name, None) is None:
-                continue
-            balancer, identity = config.services[name].load_balancer, self.identity(name)
-            for server in balancer.servers if balancer is not None else ():
-                if self.servers.pop(f"{identity}|{server.address}", None) is not None:
-                    self.dropped.append(f"{identity}|{server.address}")
-
-    @property
-    def touched(self) -> Collection[str]:
-        if self.taken is not None or self.before is None:
-            return super().touched
-        return [*self.remade, *self.dropped]
 
     def closed(self, name: str, router: model.TcpRouter, tls: TlsCompiler) -> list[TcpRoute]:
         """What stands in the place of a router that cannot run, so that others do not take its connections: they may

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from lbcore.config.difference import qualify, without
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.resolved import udp_entry_points_of
 from lbcore.config.static import StaticConfig
 from lbcore.config.udp import UdpFailover, UdpService
+from lbcore.config.validate.findings import in_order
 from lbcore.config.validate.udp import check_udp
 from lbcore.routing.compile_layer4 import Layer4Compiler, Layer4Part
 from lbcore.routing.failover import Failover
@@ -24,10 +26,28 @@ def udp_identity(name: str) -> str:
     return f"udp:{name}"
 
 
+@dataclass(frozen=True, slots=True)
+class UdpPart(Layer4Part):
+    """That of UDP.
+
+    by_name  by entry point: the routers that have it, by name.
+    strange  warnings about routers that run, by their names.
+    """
+
+    layer = "udp"
+
+    by_name: Mapping[str, Mapping[str, UdpRoute]]
+    strange: Mapping[str, list[str]]
+
+    def pieces(self) -> list[object]:
+        return [*super(UdpPart, self).pieces(), *self.by_name.values(), self.strange]
+
+
 class UdpCompiler(Layer4Compiler):
     """Builds routers, and the services to which they lead, each once. `warnings`: about routers that run."""
 
     layer = "udp"
+    before: UdpPart | None
 
     def __init__(
         self,
@@ -37,32 +57,37 @@ class UdpCompiler(Layer4Compiler):
         region: Region,
         worker: int,
         known: Mapping[str, Server],
-        before: Layer4Part | None = None,
+        before: UdpPart | None = None,
     ) -> None:
         self.udp, self.tls, self.static = dynamic.udp, dynamic.tls, static
         stays = before is not None and before.is_of(dynamic.udp, dynamic.tls)
-        out = [] if before is None else [entry.name for entry in before.disabled]
-        sound = {} if before is None else without(out, before.config.services)
-        disabled, self.warnings = ([], []) if stays else check_udp(dynamic.udp, static, sound)
-        super().__init__(dynamic.udp.services, disabled, slots, region, worker, known)
-        if stays and before is not None:
-            self.take(before)
-            self.warnings = before.warnings
-        elif before is not None:
-            self.follow(before)
+        super().__init__(dynamic.udp, before, stays, slots, region, worker, known)
+        self.stays = before if stays else None
+        self.strange: dict[str, list[str]] = {}
+        if self.stays is None:
+            self.disabled, self.strange = check_udp(dynamic.udp, static, self.todo)
+            if self.before is not None and self.todo is not None:
+                self.strange |= without(self.todo["router"], self.before.strange)
 
-    def part(self) -> Layer4Part:
+    @property
+    def warnings(self) -> list[str]:
+        if self.stays is not None:
+            return self.stays.warnings
+        return [text for name in sorted(self.strange) for text in self.strange[name]]
+
+    def part(self) -> UdpPart:
         """The router of each entry point that has any, and what it leads to."""
-        return self.taken or Layer4Part(
-            self.udp, self.tls, self.routes(), self.services, self.servers, self.disabled, self.warnings
-        )
+        return self.stays or self.made()
 
-    def routes(self) -> dict[str, UdpRoute]:
-        """The router of each entry point that has any: of several the last one by name, as in Traefik."""
+    def made(self) -> UdpPart:
+        """What has to be made again, with what stays of the table in force."""
         wrong = {entry.name for entry in self.disabled if entry.kind == "udpRouter"}
-        found: dict[str, UdpRoute] = {}
-        for name in sorted(self.udp.routers):
-            router = self.udp.routers[name]
+        leads: dict[str, str] = {}
+        found: dict[str, dict[str, UdpRoute]] = {}
+        if self.before is not None and self.todo is not None:
+            leads = without(self.todo["router"], self.before.leads)
+            found = {point: without(self.todo["router"], routes) for point, routes in self.before.by_name.items()}
+        for name, router in in_order(None if self.todo is None else self.todo["router"], self.udp.routers).items():
             if name in wrong:
                 continue
             try:
@@ -70,8 +95,14 @@ class UdpCompiler(Layer4Compiler):
             except Exception as error:
                 self.disabled.append(self.disable("Router", name, error))
                 continue
-            found |= dict.fromkeys(udp_entry_points_of(router, self.static), route)
-        return found
+            leads[name] = qualify(router.service, name)
+            for point in udp_entry_points_of(router, self.static):
+                found.setdefault(point, {})[name] = route
+        self.drop_unused(leads)
+        # Of several the last one by name, as in Traefik.
+        routes = {point: of_point[max(of_point)] for point, of_point in found.items() if of_point}
+        parts = self.udp, self.tls, routes, self.services, self.servers, self.disabled, self.warnings
+        return UdpPart(*parts, self.users, leads, found, self.strange)
 
     def build(self, name: str, config: UdpService) -> Service:
         if config.load_balancer is not None:

@@ -12,9 +12,9 @@ from lbcore.config.static import StaticConfig
 from lbcore.config.validate.findings import Checked, Disabled
 from lbcore.middleware.base import Middleware
 from lbcore.routing.balancer import LoadBalancer
-from lbcore.routing.compile_layer4 import Layer4Part
 from lbcore.routing.compile_services import Before
 from lbcore.routing.compile_tcp import TcpPart
+from lbcore.routing.compile_udp import UdpPart
 from lbcore.routing.index import RouteIndex
 from lbcore.routing.order import Compiled, Order
 from lbcore.routing.route import Route
@@ -50,7 +50,7 @@ class MadeOf:
     closed: Closed
     length: int
     tcp: TcpPart
-    udp: Layer4Part
+    udp: UdpPart
 
 
 @dataclass(frozen=True, slots=True)

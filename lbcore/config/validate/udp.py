@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 from lbcore.config.difference import qualify
 from lbcore.config.model import Object
@@ -10,30 +11,36 @@ from lbcore.config.network import split_host_port
 from lbcore.config.resolved import udp_entry_points_of
 from lbcore.config.static import StaticConfig
 from lbcore.config.udp import UdpConfig, UdpRouter, UdpService
-from lbcore.config.validate.findings import MULTIPLE, Disabled, Fault
+from lbcore.config.validate.findings import MULTIPLE, Disabled, Fault, Todo, in_order
 from lbcore.config.validate.layer4 import check_tree
+
+T = TypeVar("T")
 
 
 def check_udp(
-    udp: UdpConfig, static: StaticConfig, sound: Mapping[str, UdpService] | None = None
-) -> tuple[list[Disabled], list[str]]:
-    """The objects that cannot run, with their errors, and warnings about others. Cost: linear in the configuration.
+    udp: UdpConfig, static: StaticConfig, todo: Todo | None = None
+) -> tuple[list[Disabled], dict[str, list[str]]]:
+    """The objects that cannot run, with their errors, and what is strange about routers that run, by their names. Cost:
+    linear in what is looked at.
 
-    sound  services that need not be looked at by themselves again, but only at what they refer to.
+    todo  the objects that are looked at: all others can run. None: all.
     """
-    sound = sound or {}
+
+    def some(kind: str, objects: Mapping[str, T]) -> Mapping[str, T]:
+        return in_order(None if todo is None else todo[kind], objects)
+
     following: set[tuple[str, str]] = set()
-    some = {name: service for name, service in udp.services.items() if sound.get(name) is not service}
-    services = {name: errors for name, service in some.items() if (errors := _service_errors(name, service))}
-    check_tree(udp.services, services, "udpService", following)
+    some_services = some("service", udp.services)
+    services = {name: errors for name, service in some_services.items() if (errors := _service_errors(name, service))}
+    check_tree(udp.services, services, "udpService", following, some_services)
     routers: dict[str, list[str]] = {}
-    warnings: list[str] = []
-    for name, router in udp.routers.items():
+    warnings: dict[str, list[str]] = {}
+    for name, router in some("router", udp.routers).items():
         own, others, strange = _router_errors(name, router, udp, static, services)
         if own or others:
             routers[name] = [*own, *others]
-        else:
-            warnings += [f"udp router {name}: {text}" for text in strange]
+        elif strange:
+            warnings[name] = [f"udp router {name}: {text}" for text in strange]
         if others and not own:
             following.add(("udpRouter", name))
     kinds: dict[str, tuple[dict[str, list[str]], Mapping[str, Object]]] = {

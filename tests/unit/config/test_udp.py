@@ -65,7 +65,7 @@ def test_routers_have_entry_points_of_udp_and_others_have_none_of_these() -> Non
         "none@file": ["the service is missing on the udp router"],
         "lost@file": ['the UDP service "nope@file" does not exist'],
     }
-    assert warnings == ['udp router one@file: entryPoint "nope" doesn\'t exist']
+    assert warnings == {"one@file": ['udp router one@file: entryPoint "nope" doesn\'t exist']}
     others = dynamic_of(
         {
             "http": {"routers": {"r": {"rule": "Path(`/`)", "service": "x"}}},

@@ -385,6 +385,8 @@ def test_of_layer_4_what_stays_the_same_is_taken_over() -> None:
     second = publish()
     routes = [{route.name: route for route in table.tcp["web"].encrypted} for table in (first, second)]
     assert [routes[0][f"r{n}@file"] is routes[1][f"r{n}@file"] for n in range(3)] == [False, False, True]
+    of_udp = [table.made_of.udp.by_name["dns"] for table in (first, second)]
+    assert [of_udp[0][f"r{n}@file"] is of_udp[1][f"r{n}@file"] for n in range(3)] == [True, False, True]
     for one, other in ((first.tcp_services, second.tcp_services), (first.udp_services, second.udp_services)):
         assert [one[f"s{n}@file"] is other[f"s{n}@file"] for n in range(3)] == [True, False, True]
     assert sorted(server.url for server in second.joined) == ["127.0.0.9:1"] * 2
@@ -402,8 +404,9 @@ def test_of_layer_4_what_stays_the_same_is_taken_over() -> None:
     assert [route.limits[0].amount for route in found] == [1, 2] and found[0].service is found[1].service
     data["tcp"]["serversTransports"]["t@file"]["dialTimeout"] = "2s"
     assert publish().tcp_services["s2@file"] is not again.tcp_services["s2@file"]
-    del data["tcp"]["routers"]["r2@file"]
+    del data["tcp"]["routers"]["r2@file"], data["udp"]["routers"]["r2@file"]
     third = publish()
+    assert third.udp["dns"].name == "r1@file" and third.udp_services.keys() == {"s0@file", "s1@file"}
     assert "s2@file" not in third.tcp_services and "tcp:s2@file|127.0.0.3:1" not in third.servers
     tree = {
         "w@file": {"weighted": {"services": [{"name": "s0"}]}},
