@@ -191,6 +191,26 @@ cdef int split_authority(Span authority, Span* name, bint* lower) noexcept nogil
     return 0
 
 
+cdef bint is_settled(Request request, Span name) noexcept:
+    """Whether a middleware has set or removed a header of that name."""
+    cdef Py_ssize_t i, j
+    cdef Span other
+    for i in range(request.n_headers):
+        if request.kinds[i] & H_OWN:
+            other = request.headers[i].name
+        elif request.kinds[i] == H_DROPPED and request.headers[i].name.ptr == NULL:
+            other = request.headers[i].value
+        else:
+            continue
+        if other.len == name.len:
+            j = 0
+            while j < name.len and ascii_lower(name.ptr[j]) == ascii_lower(other.ptr[j]):
+                j += 1
+            if j == name.len:
+                return True
+    return False
+
+
 cdef bint is_alias(Span name, bint underscores_only) noexcept nogil:
     """Whether a header's name has a byte that servers replace like a dash when they make a variable name of it."""
     cdef Py_ssize_t i
@@ -251,9 +271,15 @@ cdef class Request(Message):
         After a managed header is set or removed here, `render_request` does not write it any more.
         """
         cdef uint8_t kind = header_kind(name)
+        cdef Py_ssize_t last
         self.drop(lower.ptr, lower.len)
         if value.len or is_managed(kind):
             self.add_own(name, value)
+        elif self.find(b"trailer", 7).ptr != NULL:
+            self.add_header(name, value)       # what is left is for `is_settled` alone
+            last = self.n_headers - 1
+            self.kinds[last] = H_DROPPED
+            self.headers[last].name, self.headers[last].value = span_of(NULL, 0), name
         if kind == H_HOST and value.len:
             self.forwarded_host = value
         return 0
@@ -314,7 +340,8 @@ cdef class Request(Message):
         """The trailers to forward: those that `Trailer` has announced and that are allowed as trailers; None if there are none.
 
         A server may merge trailers with the headers, which rules and middlewares have examined already. Fields that mean anything to
-        these, to a proxy or to the framing are therefore not forwarded (RFC 9110 section 6.5.1), nor aliases of their names.
+        these, to a proxy or to the framing are therefore not forwarded (RFC 9110 section 6.5.1), nor aliases of their names, nor what a
+        middleware has set or removed by that name.
         """
         cdef Message found = self.trailers
         cdef Py_ssize_t i, left = 0
@@ -323,7 +350,8 @@ cdef class Request(Message):
         for i in range(found.n_headers):
             if found.kinds[i] != H_OTHER or is_alias(found.headers[i].name, False) \
                     or span_bytes(found.headers[i].name).lower() in NO_TRAILERS \
-                    or not field_lists(self.headers, self.kinds, self.n_headers, H_TRAILER, found.headers[i].name):
+                    or not field_lists(self.headers, self.kinds, self.n_headers, H_TRAILER, found.headers[i].name) \
+                    or is_settled(self, found.headers[i].name):
                 found.drop_at(i)
             else:
                 left += 1

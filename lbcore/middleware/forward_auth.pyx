@@ -13,8 +13,8 @@ from libc.string cimport memcpy, memset
 from lbcore.http.framing cimport BODY_LENGTH, BODY_NONE, connection_lists
 from lbcore.http.head cimport ClientAddress, RequestHead
 from lbcore.http.known cimport (
-    H_CONTENT_LENGTH, H_DROPPED, H_EXPECT, H_HOST, H_OTHER, H_OWN, H_PROXY_AUTHENTICATE, H_PROXY_AUTHORIZATION, H_TRANSFER_ENCODING,
-    H_X_FORWARDED_FOR, H_X_FORWARDED_HOST, H_X_FORWARDED_OTHER, H_X_FORWARDED_PORT, H_X_FORWARDED_PROTO, H_X_FORWARDED_SERVER, H_X_REAL_IP,
+    H_CONTENT_LENGTH, H_DROPPED, H_EXPECT, H_HOST, H_OTHER, H_OWN, H_PROXY_AUTHENTICATE, H_PROXY_AUTHORIZATION, H_TRAILER,
+    H_TRANSFER_ENCODING, H_X_FORWARDED_FOR, H_X_FORWARDED_HOST, H_X_FORWARDED_OTHER, H_X_FORWARDED_PORT, H_X_FORWARDED_PROTO, H_X_FORWARDED_SERVER, H_X_REAL_IP,
     header_kind, is_hop_by_hop, is_managed, name_is,
 )
 from lbcore.http.render cimport asks_for_websocket, forwarded_port
@@ -191,6 +191,8 @@ cdef class ForwardAuth(Middleware):
                 # These are for the server that is asked (RFC 9110 section 11.7).
                 if self.is_wanted(name):
                     own.kinds[i] |= H_OWN
+            elif self.trust == TRUST_NO and is_managed(header_kind(name)):
+                own.drop_at(i)                 # an alias (`X_Forwarded_For`), which the entry point lets a trusted client send
             elif is_framing(kind) or not self.is_wanted(name) or (request.framing.names_headers and connection_lists(
                     request.headers, request.kinds, request.n_headers, request.headers[i].name)):
                 own.drop_at(i)
@@ -352,7 +354,7 @@ cdef class ForwardAuth(Middleware):
         """Set the headers that the server answers for; what the client has sent by their names is gone."""
         cdef IdentityHeader header
         cdef Py_ssize_t i, length
-        cdef bytes name
+        cdef bytes name, lower
         for item in self.headers:
             header = <IdentityHeader>item
             header.remove(request)
@@ -367,6 +369,11 @@ cdef class ForwardAuth(Middleware):
                 name = span_bytes(request.headers[i].name)
                 if self.matches(name) or self.matches(folded(name)):
                     request.drop_at(i)
+        for name in announced(request):
+            if self.matches(name):
+                lower = (<bytes>name).lower()
+                request.set_header(
+                    request.keep(span_of(name, len(name))), request.keep(span_of(lower, len(lower))), span_of(NULL, 0))
         for i in range(found.n_headers):
             if found.kinds[i] == H_DROPPED or is_framing(found.kinds[i]) or is_of_connection(found, i):
                 continue
@@ -394,6 +401,16 @@ cdef class ForwardAuth(Middleware):
             if cookie_name(value) in self.cookies:
                 answer.append(span_of(b"Set-Cookie", 10), answer.keep(span_of(value, len(value))))
         return PASS
+
+
+cdef list announced(Request request):
+    """The names of the trailers that the client has announced."""
+    cdef Py_ssize_t i
+    cdef list names = []
+    for i in range(request.n_headers):
+        if request.kinds[i] == H_TRAILER:
+            names += [name.strip() for name in span_bytes(request.headers[i].value).split(b",")]
+    return [name for name in names if name]
 
 
 cdef bint is_of_connection(Response found, Py_ssize_t i) noexcept:

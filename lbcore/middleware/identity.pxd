@@ -9,6 +9,6 @@ cdef class IdentityHeader:             # immutable
     cdef readonly bytes lower
     cdef bytes folded                  # `lower` with dashes for all but letters and digits
 
-    cdef void remove(self, Request request) noexcept
+    cdef int remove(self, Request request) except -1
     cdef int add(self, Request request, Span value) except -1
     cdef int put(self, Request request, bytes value) except -1

@@ -2,7 +2,7 @@
 
 cimport cython
 
-from lbcore.http.known cimport H_DROPPED, alias_is
+from lbcore.http.known cimport H_DROPPED, alias_is, header_kind, is_managed
 from lbcore.http.request cimport Request
 from lbcore.http.span cimport Span, span_of
 
@@ -16,13 +16,17 @@ cdef class IdentityHeader:
         self.lower = self.name.lower()
         self.folded = bytes([byte if chr(byte).isalnum() else 45 for byte in self.lower])
 
-    cdef void remove(self, Request request) noexcept:
-        """Remove what the client has sent by this name, or by one that servers may take for it (`X_User` for `X-User`). O(headers)."""
+    cdef int remove(self, Request request) except -1:
+        """Remove what the client sends by this name, or by one that servers may take for it (`X_User` for `X-User`), as a header or as a
+        trailer. O(headers)."""
         cdef Py_ssize_t i, length = len(self.folded)
         for i in range(request.n_headers):
             if request.headers[i].name.len == length and request.kinds[i] != H_DROPPED \
                     and alias_is(request.headers[i].name, self.folded):
                 request.drop_at(i)
+        if is_managed(header_kind(span_of(self.name, len(self.name)))):
+            return 0                           # no trailer of such a name is forwarded
+        return request.set_header(span_of(self.name, len(self.name)), span_of(self.lower, len(self.lower)), span_of(NULL, 0))
 
     cdef int add(self, Request request, Span value) except -1:
         """Append a line. `value` has to stay valid until the request is cleared."""

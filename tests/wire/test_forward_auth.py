@@ -604,3 +604,15 @@ def test_a_body_without_room_is_refused_and_no_error(caplog: pytest.LogCaptureFi
             assert lb.proxy._region.bodies_shed > 0
             assert lb.ask(post(b"x" * 100_000))[2] == b"a"
     assert "internal error" not in caplog.text
+
+
+def test_a_server_that_does_not_trust_forwarded_headers_gets_none_by_other_spellings() -> None:
+    lines = b"X_Forwarded_For: 9.9.9.9\r\nX.Real.Ip: 9.9.9.9\r\nX_Other: 1\r\n"
+    lines += b"X_Forwarded_Prefix: /x\r\nX-Forwarded-Prefix: /x\r\n"
+    with asking() as auth, serving(echo) as server:
+        settings = guarded(server.url, auth.url, trustForwardHeader=False)
+        with edge(settings, forwardedHeaders={"insecure": True}) as lb:
+            lb.ask(GET % lines)
+        headers = auth.asked[0][1]
+        assert headers["x_other"] == "1"
+        assert not {"x_forwarded_for", "x.real.ip", "x_forwarded_prefix", "x-forwarded-prefix"} & set(headers)

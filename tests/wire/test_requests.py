@@ -8,6 +8,7 @@ import os
 import socket
 import stat
 import time
+from typing import Any
 
 import pytest
 
@@ -204,6 +205,42 @@ def test_trailers_that_a_request_announces_go_on(split: int) -> None:
             told = announced.removeprefix(b"Trailer: ").removesuffix(b"\r\n") or b"none"
             assert client.message()[2] == told + b"\nhello\n" + arrives
         assert server.connections == 1
+
+
+NAMING: dict[str, dict[str, Any]] = {
+    "set": {"headers": {"customRequestHeaders": {"X-User": "ann"}}},
+    "removed": {"headers": {"customRequestHeaders": {"x-user": ""}}},
+    "user": {"basicAuth": {"users": ["ann:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ="], "headerField": "X-User"}},
+    "asked": {"forwardAuth": {"address": "", "authResponseHeaders": ["X-User"]}},
+    "asked-matching": {"forwardAuth": {"address": "", "authResponseHeadersRegex": "^X-Us"}},
+}
+
+
+@pytest.mark.parametrize("tells", [b"X-User: ann\r\n", b""])
+def test_trailers_are_not_what_middlewares_say(tells: bytes) -> None:
+    def allow(peer: Peer) -> None:
+        with contextlib.suppress(EOFError, ConnectionError):
+            while peer.head():
+                peer.send(b"HTTP/1.1 200 OK\r\n%sContent-Length: 0\r\n\r\n" % tells)
+
+    with serving(with_trailers) as server, serving(allow) as asked:
+        settings = config_for(server.url)
+        settings["http"]["middlewares"] = {
+            name: {kind: {**options, "address": asked.url} if "address" in options else options}
+            for name, middleware in NAMING.items()
+            for kind, options in middleware.items()
+        }
+        for name in NAMING:
+            rule = f"Header(`X-Case`, `{name}`)"
+            settings["http"]["routers"][name] = {"rule": rule, "service": "all", "middlewares": [name]}
+        with edge(settings) as lb:
+            client = lb.client()
+            head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X-Ok, x-user\r\n"
+            head += b"Authorization: Basic YW5uOnNlY3JldA==\r\n"
+            body = b"0\r\nX-User: root\r\nx-USER: root\r\nX-Ok: 1\r\n\r\n"
+            for name in NAMING:
+                client.send(head + b"X-Case: " + name.encode() + b"\r\n\r\n" + body)
+                assert client.message()[2] == b"X-Ok, x-user\n\nX-Ok: 1\r\n", name
 
 
 def test_trailers_of_a_request_go_on_to_a_fallback() -> None:
