@@ -1,4 +1,4 @@
-"""Labels of containers, and keys of a store, that nobody has thought of: the same in real Traefik and in lbcore."""
+"""Labels, tags and keys of a store that nobody has thought of: the same in real Traefik and in lbcore."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tests.support.docker import Docker, docker
 from tests.support.instance import eventually
 from tests.support.ports import free_port
 from tests.support.redis_servers import StoreServer
+from tests.support.stores import Consul
 from tests.support.traefik import NAMES, start
 
 SEED = 3
@@ -193,15 +194,16 @@ def read(port: int, provider: str) -> Found:
     return found
 
 
-def both(folder: Path, provider: str, settings: Mapping[str, Any]) -> tuple[Found, Found]:
-    """All objects of the provider in both, once there is the router `sentinel`."""
+def both(folder: Path, key: str, settings: Mapping[str, Any], provider: str = "") -> tuple[Found, Found]:
+    """All objects of the provider (by default the `key` of its settings), once there is the router `sentinel`."""
+    provider = provider or key
     told: dict[str, Found] = {}
     for name in NAMES:
         ports = {point: free_port() for point in ("web", "other", "traefik", "udp")}
         static: dict[str, Any] = {
             "entryPoints": {point: {"address": f"127.0.0.1:{port}"} for point, port in ports.items()},
             "api": {"insecure": True},
-            "providers": {"providersThrottleDuration": "0s", provider: settings},
+            "providers": {"providersThrottleDuration": "0s", key: settings},
         }
         static["entryPoints"]["udp"]["address"] += "/udp"
         process = start(name, folder, static)
@@ -268,6 +270,25 @@ def test_labels(engine: tuple[Docker, list[tuple[Case, dict[str, str]]]], tmp_pa
     found, cases = engine
     theirs, ours = both(tmp_path, "docker", {"endpoint": found.url})
     used = [compare(case, theirs, ours, labels) for case, labels in cases]
+    assert sum(used) > len(cases) // 3
+
+
+def test_tags(tmp_path: Path) -> None:
+    cases = [Case(2000 + number, 0.2) for number in range(STORED)]
+    said = {}
+    with contextlib.closing(Consul(tmp_path / "consul")) as consul:
+        for case in cases:
+            # Traefik does not know a tag with spaces around its key, and keeps those of its value.
+            labels = {key: value.strip().replace("@docker", "@consulcatalog") for key, value in case.labels().items()}
+            said[case.name] = labels
+            tags = [f"{key}={value}" for key, value in labels.items()]
+            name = case.rng.choice((case.name, f"{case.name}.With_more"))
+            service = {"ID": case.name, "Name": name, "Tags": tags, "Address": "127.0.0.1", "Port": 9}
+            consul.ask("PUT", "/agent/service/register", service)
+        consul.ask("PUT", "/agent/service/register", {"Name": "sentinel", "Address": "127.0.0.1", "Port": 9})
+        settings = {"endpoint": {"address": f"127.0.0.1:{consul.port}"}, "defaultRule": "Host(`{{ lower .Name }}`)"}
+        theirs, ours = both(tmp_path, "consulCatalog", settings, "consulcatalog")
+    used = [compare(case, theirs, ours, said[case.name]) for case in cases]
     assert sum(used) > len(cases) // 3
 
 
