@@ -17,11 +17,11 @@ from typing import Any
 from uuid import uuid4
 
 from lbcore.acme.answers import Answers, SetChallenges, Sharing
-from lbcore.acme.client import OrderError, Stop, StoppedError
 from lbcore.acme.plan import NEVER, Needs, plan
 from lbcore.acme.redis_storage import storage_of
 from lbcore.acme.schedule import next_try
 from lbcore.acme.setup import problems_of
+from lbcore.acme.solving import OrderError, Stop, StoppedError
 from lbcore.acme.state import Held, Job, Key, Resolver, held_of, solvers_of
 from lbcore.acme.storage import Hold, Storage, StorageError, StoredCertificate, StoredFailure
 from lbcore.acme.threads import in_thread

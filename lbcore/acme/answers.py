@@ -11,8 +11,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 
-from lbcore.acme.client import Challenge, OrderError, Solver, Stop, StoppedError
 from lbcore.acme.keys import as_address, challenge_certificate
+from lbcore.acme.solving import Challenge, OrderError, Solver, Stop, StoppedError
 from lbcore.acme.storage import Answers as Shared
 from lbcore.acme.storage import Storage, StorageError
 from lbcore.acme.threads import in_thread

@@ -1,42 +1,30 @@
 """A client of one CA: the account, and orders from the first request to the certificate. All calls block.
 
-The library `acme` implements the protocol. This module adds: trust in the server of the CA, `replaces` of RFC 9773,
-waits that end with the process, and the times that a CA sets for the next request.
+The library `acme` implements the protocol. This module adds `replaces` of RFC 9773, and waits that end with the
+process; `network` has the requests themselves.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import socket
 import ssl
 import threading
 import time
-import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import certifi
 import requests
 from acme import challenges as kinds
 from acme import errors, messages
-from acme.client import ClientNetwork, ClientV2
+from acme.client import ClientV2
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from josepy import b64
 from josepy.errors import Error as JoseError
 from josepy.json_util import field
-from josepy.jwa import RS256
 from josepy.jwk import JWKRSA
-from requests.adapters import HTTPAdapter
-from urllib3 import HTTPSConnectionPool
-from urllib3.connection import HTTPSConnection
 
-from lbcore import __version__
 from lbcore.acme.keys import (
     account_key_der,
     as_address,
@@ -47,203 +35,21 @@ from lbcore.acme.keys import (
     renewal_id,
     request_pem,
 )
+from lbcore.acme.network import Network, reason_of, trust_of
 from lbcore.acme.schedule import RATE_LIMITED_S
+from lbcore.acme.solving import Challenge, OrderError, Solver, Stop
 from lbcore.acme.storage import Storage, StoredAccount, StoredCertificate
 from lbcore.config.static import Acme
 
 POLL_S = (0.25, 5.0)  # between two polls of an authorization: the first, and the longest
 AUTHORIZATION_S = 180.0  # limit for the validation of a challenge
-CONNECT_S = 10.0
-MOST_S = 600.0  # limit of a request without a configured one
-NONCES = 3  # refusals in a row that are tolerated; the library itself tries each twice
 PREFERRED = ("tls-alpn-01", "http-01", "dns-01")  # the order of several configured challenges, as in lego
-BUNDLE = "-----BEGIN CERTIFICATE-----"
-
-
-class OrderError(Exception):
-    """An order failed. The text is for users.
-
-    wait_s        the CA demands this pause.
-    is_temporary  the names are not the cause: the CA cannot be reached, or is busy.
-    code          the error type of the CA (RFC 8555, section 6.7).
-    """
-
-    def __init__(self, text: str, wait_s: float = 0.0, is_temporary: bool = False, code: str = "") -> None:
-        super().__init__(text)
-        self.wait_s = wait_s
-        self.is_temporary = is_temporary
-        self.code = code
-
-
-class StoppedError(Exception):
-    """The process ends."""
-
-
-@dataclass(frozen=True)
-class Challenge:
-    """The proof of control over a name that a CA requests. `name` is without its wildcard."""
-
-    kind: str
-    name: str
-    token: str
-    authorization: str
-
-
-class Solver:
-    """Answers challenges of some kinds. Methods block."""
-
-    kinds: tuple[str, ...] = ()
-
-    def present(self, challenges: Sequence[Challenge], stop: Stop) -> None:
-        """Answer the challenges; the CA may validate once this returns. Raises OrderError.
-
-        The caller calls `clean` in any case.
-        """
-        raise NotImplementedError
-
-    def clean(self, challenges: Sequence[Challenge]) -> None:
-        """Remove the answers. Never raises."""
-        raise NotImplementedError
-
-
-class Stop:
-    """An event: the process ends."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-
-    def set(self) -> None:
-        """Set the event; waits in other threads end."""
-        self._event.set()
-
-    def wait(self, seconds: float) -> None:
-        """Sleep for this time. Raises StoppedError once the event is set."""
-        if self._event.wait(max(seconds, 0.0)):
-            raise StoppedError
-
-    def check(self) -> None:
-        """Raise StoppedError if the event is set."""
-        self.wait(0.0)
 
 
 class Order(messages.NewOrder):
     """An order with `replaces`, which names the certificate to renew (RFC 9773, section 5)."""
 
     replaces: str = field("replaces", omitempty=True)
-
-
-class Network(ClientNetwork):
-    """The library's network, with our own trust and limits of time. `retry_after`: the last Retry-After of the CA."""
-
-    def __init__(self, key: JWKRSA, trust: ssl.SSLContext, server_name: str, settings: Acme) -> None:
-        super().__init__(key, alg=RS256, user_agent=f"lbcore/{__version__}")
-        self._adapter = _Adapter(trust, server_name)
-        self.session.mount("https://", self._adapter)
-        self._whole_s = settings.client_timeout.total_seconds() or MOST_S
-        head_s = min(settings.client_response_header_timeout.total_seconds() or MOST_S, self._whole_s)
-        self._limits = (min(CONNECT_S, head_s), head_s)
-        self.retry_after_s = 0.0
-
-    def post(self, *args: Any, **kwargs: Any) -> requests.Response:
-        """Sign and send a request. A refused nonce is not an error: the next one may be accepted."""
-        for _ in range(NONCES):
-            try:
-                return super().post(*args, **kwargs)
-            except messages.Error as error:
-                if error.code != "badNonce":
-                    raise
-        return super().post(*args, **kwargs)
-
-    def _send_request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:
-        kwargs.setdefault("timeout", self._limits)
-        expired = threading.Event()
-
-        def end() -> None:
-            expired.set()
-            self._adapter.cut()
-
-        watch = threading.Timer(self._whole_s, end)
-        watch.daemon = True
-        watch.start()
-        try:
-            response = super()._send_request(method, url, *args, **kwargs)
-        except requests.exceptions.RequestException:
-            if not expired.is_set():
-                raise
-            raise requests.exceptions.Timeout(f"no whole answer within {self._whole_s:g} s") from None
-        finally:
-            watch.cancel()
-        if response.status_code in (429, 503):
-            until = ClientV2.retry_after(response, int(RATE_LIMITED_S))
-            self.retry_after_s = max((until - datetime.now()).total_seconds(), 0.0)
-        return response
-
-
-class _Adapter(HTTPAdapter):
-    """An adapter of requests in which one TLS context alone decides about trust.
-
-    A timeout of requests is one of each read; `cut` ends an answer that comes in small pieces.
-    """
-
-    def __init__(self, trust: ssl.SSLContext, server_name: str) -> None:
-        self._connections: weakref.WeakSet[HTTPSConnection] = weakref.WeakSet()
-        self._settings: dict[str, Any] = {"ssl_context": trust}
-        if server_name:
-            self._settings |= {"server_hostname": server_name, "assert_hostname": server_name}
-        super().__init__()
-
-    def cut(self) -> None:
-        """Break the connections, for another thread that reads from one of them."""
-        for connection in list(self._connections):
-            with contextlib.suppress(OSError, AttributeError):  # it is closed
-                socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **{**kwargs, **self._settings})
-        known = self._connections
-
-        class Connection(HTTPSConnection):
-            def connect(self) -> None:
-                known.add(self)
-                super().connect()
-
-        class Pool(HTTPSConnectionPool):
-            ConnectionCls = Connection
-
-        self.poolmanager.pool_classes_by_scheme = {**self.poolmanager.pool_classes_by_scheme, "https": Pool}
-
-    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        return super().proxy_manager_for(*args, **{**kwargs, **self._settings})
-
-    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        conn.cert_reqs = "CERT_REQUIRED"
-
-    def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
-        parts = urlsplit(request.url)
-        return {"scheme": parts.scheme.lower(), "host": parts.hostname, "port": parts.port}, {}
-
-
-def trust_of(settings: Acme, environ: dict[str, str] | None = None) -> tuple[ssl.SSLContext, str]:
-    """The TLS context for the server of a CA, and the name that its certificate must have; empty: the host of its URL.
-
-    lego's variables apply where the configuration sets nothing. Raises ValueError.
-    """
-    environ = dict(os.environ) if environ is None else environ
-    files, system = list(settings.ca_certificates), settings.ca_system_cert_pool
-    if not files and (named := environ.get("LEGO_CA_CERTIFICATES")):
-        files = named.split(os.pathsep)
-        system = environ.get("LEGO_CA_SYSTEM_CERT_POOL", "").lower() in ("1", "t", "true")
-    context = ssl.create_default_context() if system or not files else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if not files and not context.cert_store_stats()["x509_ca"]:
-        context.load_verify_locations(certifi.where())  # for a system without authorities
-    for file in files:
-        try:
-            text = file if BUNDLE in file else Path(file).read_text()
-            context.load_verify_locations(cadata=text)
-        except (OSError, ssl.SSLError, UnicodeDecodeError, ValueError) as error:
-            name = "a text" if BUNDLE in file else file
-            raise ValueError(f"caCertificates: {name} cannot be used: {_reason(error)}") from None
-    return context, settings.ca_server_name or environ.get("LEGO_CA_SERVER_NAME", "")
 
 
 class Authority:
@@ -345,7 +151,7 @@ class Authority:
                     directory=client.directory,
                 )
             except (ValueError, JoseError) as error:
-                raise OrderError(f"eab.hmacEncoded cannot be used: {_reason(error)}") from None
+                raise OrderError(f"eab.hmacEncoded cannot be used: {reason_of(error)}") from None
         contact = (f"mailto:{settings.email}",) if settings.email else ()
         new = messages.NewRegistration(
             contact=contact, terms_of_service_agreed=True, external_account_binding=binding
@@ -575,9 +381,9 @@ class _as_order_error:
             busy = error.code in ("rateLimited", "serverInternal", "badNonce")
             raise OrderError(f"{self._what}: {_problem(error)}", wait_s, busy, error.code or "") from error
         if isinstance(error, requests.RequestException):
-            raise OrderError(f"{self._what}: {_reason(error)}", wait_s, is_temporary=True) from error
+            raise OrderError(f"{self._what}: {reason_of(error)}", wait_s, is_temporary=True) from error
         if isinstance(error, errors.Error | JoseError | KeyError | ValueError):
-            raise OrderError(f"{self._what}: {_reason(error)}", wait_s, is_temporary=bool(wait_s)) from error
+            raise OrderError(f"{self._what}: {reason_of(error)}", wait_s, is_temporary=bool(wait_s)) from error
 
 
 def _problem(error: messages.Error) -> str:
@@ -585,19 +391,6 @@ def _problem(error: messages.Error) -> str:
     parts = [f"{error.code or error.typ}: {error.detail or error.title or ''}"]
     parts += [f"{each.identifier.value if each.identifier else ''}: {each.detail}" for each in error.subproblems or ()]
     return " ".join("; ".join(parts).split())
-
-
-def _reason(error: BaseException) -> str:
-    """The innermost cause of an exception, in one line."""
-    inner: Any = error
-    while (deeper := getattr(inner, "reason", None)) is not None and isinstance(deeper, BaseException):
-        inner = deeper
-    if inner is error and error.args and isinstance(error.args[0], BaseException):
-        return _reason(error.args[0])
-    response = error.args[0] if error.args and isinstance(error.args[0], requests.Response) else None
-    if response is not None:
-        return f"the answer is {response.status_code} and no JSON"
-    return " ".join(str(inner).split()) or type(inner).__name__
 
 
 def _host(url: str) -> str:

@@ -28,7 +28,7 @@ def problems_of(static: StaticConfig) -> list[Problem]:
 
 
 def _texts(acme: Acme, static: StaticConfig) -> Iterator[str]:
-    from lbcore.acme.client import trust_of
+    from lbcore.acme.network import trust_of
 
     if not acme.storage:
         yield "no storage: name a file to keep the certificates in"

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from cryptography import x509
 
 from lbcore.acme.answers import Answers, HttpSolver, Sharing, TlsSolver
-from lbcore.acme.client import Authority, Solver
+from lbcore.acme.client import Authority
 from lbcore.acme.dns.solver import make_solver
 from lbcore.acme.keys import names_of
 from lbcore.acme.schedule import Allowance, renewal_due
+from lbcore.acme.solving import Solver
 from lbcore.acme.storage import Storage, StoredCertificate
 from lbcore.acme.wanted import Wanted
 from lbcore.config.static import Acme

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lbcore.acme.client import Challenge, Stop
+from lbcore.acme.solving import Challenge, Stop
 
 TIMEOUT_S = 60.0
 INTERVAL_S = 2.0

@@ -10,9 +10,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
-from lbcore.acme.client import OrderError, Stop
 from lbcore.acme.dns.base import TTL_S, DnsProvider, Environment, MissingVariableError, Record
 from lbcore.acme.dns.lookup import Lookup, LookupError_
+from lbcore.acme.solving import OrderError, Stop
 
 CALL_S = 90.0  # limit for a call
 LONGEST_LINE = 300

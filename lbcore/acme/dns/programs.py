@@ -8,8 +8,8 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 
-from lbcore.acme.client import OrderError, Stop
 from lbcore.acme.dns.base import DnsProvider, Environment, Record
+from lbcore.acme.solving import OrderError, Stop
 
 PROGRAM_S = 120.0  # limit for a run of the program
 LONGEST_LINE = 300

@@ -15,9 +15,9 @@ import dns.tsig
 import dns.tsigkeyring
 import dns.update
 
-from lbcore.acme.client import OrderError, Stop
 from lbcore.acme.dns.base import TTL_S, DnsProvider, Environment, Record
 from lbcore.acme.dns.lookup import LookupError_, address_of, split_server
+from lbcore.acme.solving import OrderError, Stop
 
 USUAL_ALGORITHM = "hmac-sha1."
 

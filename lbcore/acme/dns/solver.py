@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from acme import challenges as kinds
 from josepy import b64
 
-from lbcore.acme.client import Challenge, OrderError, Solver, Stop, StoppedError
 from lbcore.acme.dns.base import DnsProvider, Environment, Record
 from lbcore.acme.dns.lexicon import PROVIDERS, LexiconProvider
 from lbcore.acme.dns.lookup import Lookup, LookupError_, seen_by
 from lbcore.acme.dns.programs import ExecProvider, HttpreqProvider
 from lbcore.acme.dns.rfc2136 import Rfc2136Provider
+from lbcore.acme.solving import Challenge, OrderError, Solver, Stop, StoppedError
 from lbcore.config.static import DnsChallenge
 
 _log = logging.getLogger("lbcore.acme")

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from lbcore.acme.client import Challenge, OrderError, Stop
 from lbcore.acme.dns.base import Environment, Record
 from lbcore.acme.dns.lexicon import PROVIDERS
 from lbcore.acme.dns.lookup import Lookup, LookupError_, seen_by, split_server
@@ -17,6 +16,7 @@ from lbcore.acme.dns.programs import ExecProvider
 from lbcore.acme.dns.rfc2136 import Rfc2136Provider, read_key
 from lbcore.acme.dns.solver import make_solver
 from lbcore.acme.setup import problems_of
+from lbcore.acme.solving import Challenge, OrderError, Stop
 from lbcore.config.load import parse_static
 from lbcore.config.static import DnsChallenge
 from tests.support.name_server import ALGORITHM, KEY_NAME, SECRET, name_server
