@@ -38,12 +38,12 @@ WITHOUT_TABLES = ["-fno-asynchronous-unwind-tables"]
 # Modules through which no request passes, or in which other code takes most of the time (Python, cryptography, pages of
 # errors): a quarter smaller. No figure of `bench` is about them.
 COLD = {
-    *("http.reflect", "native.library", "proxy.explainer", "routing.rehearsal", "transport.engine"),
-    *("state.holdings", "state.memory", "state.region", "state.sampler", "state.totals"),
+    *("http.reflect", "native.library", "observability.span_encoder", "proxy.explainer", "routing.rehearsal"),
+    *("state.cells", "state.holdings", "state.memory", "state.region", "state.sampler", "state.totals"),
     *("tls.certificate", "tls.connector", "tls.option_set", "tls.tickets"),
-    *("middleware.buffering", "middleware.client_cert", "middleware.digest_auth", "middleware.errors"),
-    *("middleware.grpc_web", "middleware.jwt_auth", "middleware.python", "middleware.redirect"),
-    *("middleware.spool", "middleware.views"),
+    *("middleware.api_key", "middleware.buffering", "middleware.client_cert", "middleware.digest_auth"),
+    *("middleware.encoded_characters", "middleware.errors", "middleware.grpc_web", "middleware.jwt_auth"),
+    *("middleware.python", "middleware.redirect", "middleware.spool", "middleware.views", "transport.engine"),
 }
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
 # -fno-wrapv: Python's own flags make signed overflow defined, which would hide it.
