@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memchr, memcpy, memset
 
 from lbcore.http.arena cimport arena_alloc
-from lbcore.http.framing cimport BODY_LENGTH, BODY_NONE, connection_lists, field_lists, frame_request, parse_length
+from lbcore.http.framing cimport BODY_LENGTH, BODY_NONE, connection_lists, frame_request, parse_length
 from lbcore.http.head cimport ClientAddress, Header
 from lbcore.http.known cimport (
     H_CONNECTION, H_CONTENT_LENGTH, H_DROPPED, H_EXPECT, H_FOLDED, H_HOST, H_KEEP_ALIVE, H_OTHER, H_OWN, H_PROXY_AUTHENTICATE,
@@ -191,24 +191,26 @@ cdef int split_authority(Span authority, Span* name, bint* lower) noexcept nogil
     return 0
 
 
-cdef bint is_settled(Request request, Span name) noexcept:
-    """Whether a middleware has set or removed a header of that name."""
-    cdef Py_ssize_t i, j
-    cdef Span other
+cdef set announced_names(Request request):
+    """The names, in lower case, of the trailers that the client has announced. A set, because there may be thousands, and as many trailers."""
+    cdef Py_ssize_t i
+    cdef set names = set()
+    for i in range(request.n_headers):
+        if request.kinds[i] == H_TRAILER:
+            names.update([name.strip(b" \t") for name in span_bytes(request.headers[i].value).lower().split(b",")])
+    return names
+
+
+cdef set settled_names(Request request):
+    """The names, in lower case, of the headers that a middleware has set or removed."""
+    cdef Py_ssize_t i
+    cdef set names = set()
     for i in range(request.n_headers):
         if request.kinds[i] & H_OWN:
-            other = request.headers[i].name
+            names.add(span_bytes(request.headers[i].name).lower())
         elif request.kinds[i] == H_DROPPED and request.headers[i].name.ptr == NULL:
-            other = request.headers[i].value
-        else:
-            continue
-        if other.len == name.len:
-            j = 0
-            while j < name.len and ascii_lower(name.ptr[j]) == ascii_lower(other.ptr[j]):
-                j += 1
-            if j == name.len:
-                return True
-    return False
+            names.add(span_bytes(request.headers[i].value).lower())
+    return names
 
 
 cdef bint is_alias(Span name, bint underscores_only) noexcept nogil:
@@ -276,7 +278,7 @@ cdef class Request(Message):
         if value.len or is_managed(kind):
             self.add_own(name, value)
         elif self.find(b"trailer", 7).ptr != NULL:
-            self.add_header(name, value)       # what is left is for `is_settled` alone
+            self.add_header(name, value)       # what is left is for `settled_names` alone
             last = self.n_headers - 1
             self.kinds[last] = H_DROPPED
             self.headers[last].name, self.headers[last].value = span_of(NULL, 0), name
@@ -345,13 +347,15 @@ cdef class Request(Message):
         """
         cdef Message found = self.trailers
         cdef Py_ssize_t i, left = 0
+        cdef set announced, settled
+        cdef bytes name
         if found is None or found.n_headers == 0:
             return None
+        announced, settled = announced_names(self), settled_names(self)
         for i in range(found.n_headers):
-            if found.kinds[i] != H_OTHER or is_alias(found.headers[i].name, False) \
-                    or span_bytes(found.headers[i].name).lower() in NO_TRAILERS \
-                    or not field_lists(self.headers, self.kinds, self.n_headers, H_TRAILER, found.headers[i].name) \
-                    or is_settled(self, found.headers[i].name):
+            name = span_bytes(found.headers[i].name).lower()
+            if found.kinds[i] != H_OTHER or is_alias(found.headers[i].name, False) or name in NO_TRAILERS or name not in announced \
+                    or name in settled:
                 found.drop_at(i)
             else:
                 left += 1

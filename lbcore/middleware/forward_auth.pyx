@@ -30,6 +30,7 @@ from lbcore.regex.regex cimport Regex
 from lbcore.middleware.redirect import in_uri, is_address
 
 cdef enum:
+    MOST_TRAILERS = 1000       # that are looked at, of those that a request announces; of one with more, none goes on
     TIMEOUT_MS = 30000         # for an answer, as in Traefik
     MEMORY_BYTES = 1048576     # of a body that waits; the rest lies in a file
 
@@ -354,7 +355,7 @@ cdef class ForwardAuth(Middleware):
         """Set the headers that the server answers for; what the client has sent by their names is gone."""
         cdef IdentityHeader header
         cdef Py_ssize_t i, length
-        cdef bytes name, lower
+        cdef bytes name
         for item in self.headers:
             header = <IdentityHeader>item
             header.remove(request)
@@ -369,16 +370,24 @@ cdef class ForwardAuth(Middleware):
                 name = span_bytes(request.headers[i].name)
                 if self.matches(name) or self.matches(folded(name)):
                     request.drop_at(i)
-        for name in announced(request):
-            if self.matches(name):
-                lower = (<bytes>name).lower()
-                request.set_header(
-                    request.keep(span_of(name, len(name))), request.keep(span_of(lower, len(lower))), span_of(NULL, 0))
+        self.announce_less(request)
         for i in range(found.n_headers):
             if found.kinds[i] == H_DROPPED or is_framing(found.kinds[i]) or is_of_connection(found, i):
                 continue
             if self.matches(span_bytes(found.headers[i].name)):
                 request.add_own(request.keep(found.headers[i].name), request.keep(found.headers[i].value))
+        return 0
+
+    cdef int announce_less(self, Request request) except -1:
+        """Let no trailer go on that has such a name: those alone do that are announced."""
+        cdef list names = announced(request)
+        cdef bytes text
+        if not names:
+            return 0
+        text = b"" if len(names) > MOST_TRAILERS else b", ".join([name for name in names if not self.matches(name)])
+        request.drop(b"trailer", 7)
+        if text:
+            request.add_header(span_of(b"Trailer", 7), request.keep(span_of(text, len(text))))
         return 0
 
     cdef bint matches(self, bytes name) except *:
