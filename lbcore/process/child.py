@@ -15,7 +15,10 @@ from lbcore.process.starting import Process, Starter
 
 
 class Child:
-    """A running worker. Made by `Child.start`."""
+    """The supervisor's side of a worker: its channel, and which configurations it was sent and runs.
+
+    The process itself is a `Process`, however it was started. Made by `Child.start`.
+    """
 
     def __init__(self, index: int, process: Process, channel: Channel) -> None:
         self.index = index

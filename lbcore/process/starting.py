@@ -15,7 +15,7 @@ COMMAND = (sys.executable, "-P", "-m", "lbcore.process.worker")
 
 
 class Process(NamedTuple):
-    """A worker process.
+    """A worker as the kernel sees it, which every way to start one gives; see `Child` for what it does.
 
     pidfd  belongs to who has started it. It is readable when the process has ended.
     code   how it has ended, to be asked then: its exit code, the negative number of a signal, or None, not known.
