@@ -182,6 +182,12 @@ providers: {{file: {{directory: /etc/lbcore/dynamic}}}}
         engine.remove("front")
 
 
+def below(pid: int) -> list[int]:
+    """A process, and all that it and its children have started: workers are children of the fork server."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(process for child in children for process in below(int(child)))]
+
+
 def test_a_container_whose_check_fails_is_unhealthy(engine: Docker, tmp_path: Path) -> None:
     """All of its processes are stopped, as ones that hang: a worker alone would be replaced."""
     static = f"""entryPoints:
@@ -198,9 +204,8 @@ ping: {{}}
         assert found["Config"]["Healthcheck"]["Test"] == ["CMD", "lbcore", "healthcheck"]
         eventually(lambda: health(engine, "hangs") == "healthy", f"health: {log(engine, 'hangs')}")
         pid = found["State"]["Pid"]
-        os.kill(pid, signal.SIGSTOP)
-        for worker in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            os.kill(int(worker), signal.SIGSTOP)
+        for process in below(pid):
+            os.kill(process, signal.SIGSTOP)
         eventually(lambda: health(engine, "hangs") == "unhealthy", "a failing check")
     finally:
         engine.remove("hangs")
