@@ -97,7 +97,7 @@ cdef bint put_field(Message message, Span name, Span value) noexcept:
         memcpy(line + name.len + 2, value.ptr, value.len)
     message.headers[n].name = span_of(line, name.len)
     message.headers[n].value = span_of(line + name.len + 2, value.len)
-    message.kinds[n] = header_kind(message.headers[n].name)
+    message.kinds[n] = header_kind(name)       # not of the copy, whose memory the cache may not have yet
     message.n_headers = n + 1
     return True
 

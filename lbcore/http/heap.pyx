@@ -59,6 +59,7 @@ cdef extern from * nogil:
     size_t whole_size "lbcore_whole_size"(void* block)
     void try_sizes "lbcore_try_sizes"()
     size_t malloc_usable_size(void* block)
+    void prefetch "__builtin_prefetch"(const void* block, int writes)
 
 cdef enum:
     STEP_BYTES = 16
@@ -93,6 +94,7 @@ cdef void* heap_take(size_t size) noexcept nogil:
         block = kept[steps]
         if block != NULL:
             kept[steps] = block.next
+            prefetch(block.next, 1)        # the next block of this size: with many streams at once it has left the cache
             kept_bytes -= steps * STEP_BYTES
             return block
     return malloc(steps * STEP_BYTES - EXTRA_BYTES)

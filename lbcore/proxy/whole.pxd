@@ -9,8 +9,6 @@ from lbcore.proxy.exchange cimport ClientStream, Dialer, Exchange
 
 
 cdef class WholeExchange(AnswerWay):
-    cdef WholeExchange next_kept            # the next one of the freelist
-
     cdef int run_middlewares(self, Pending settled) except -1
     cdef bint descend(self) except -1
     cdef int trace_router(self) except -1

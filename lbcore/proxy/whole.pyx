@@ -6,11 +6,11 @@ cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 
+from lbcore.http.freelist cimport FreeList, freelist_give, freelist_take
 from lbcore.http.head cimport RequestHead
 from lbcore.http.reflect cimport reflect
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
-from lbcore.http.sanitizer cimport POOLS
 from lbcore.http.span cimport span_eq
 from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Middleware, Pending, Reply, Slot, item_of
 from lbcore.proxy.attempt cimport Attempt
@@ -30,14 +30,10 @@ from lbcore.proxy.attempts cimport PHASE_CHOOSE, PHASE_GATES, PHASE_QUEUE, PHASE
 from lbcore.proxy.exchange cimport ClientStream, Dialer, Exchange
 from lbcore.proxy.tracing cimport begin_trace, enter_middleware, enter_router, trace_question, trace_reply
 
-cdef enum:
-    KEPT_EXCHANGES = 1024      # kept for reuse
-
 _log = logging.getLogger("lbcore.proxy")
 
 
-cdef WholeExchange kept = None      # the first one of the freelist, linked by `next_kept`
-cdef int kept_count = 0
+cdef FreeList kept                  # exchanges
 cdef uint64_t last_serial = 0
 
 
@@ -244,13 +240,9 @@ cdef class WholeExchange(AnswerWay):
 
 cdef Exchange exchange_take(EntryPoint entry_point, ClientStream client, Dialer dialer):
     """An exchange ready to parse a request into. Usually O(1) without a heap call."""
-    global last_serial, kept, kept_count
-    cdef WholeExchange exchange = kept
-    if exchange is not None:
-        kept = exchange.next_kept
-        exchange.next_kept = None
-        kept_count -= 1
-    else:
+    global last_serial
+    cdef WholeExchange exchange = <WholeExchange>freelist_take(&kept)
+    if exchange is None:
         exchange = WholeExchange.__new__(WholeExchange)
     exchange.entry_point = entry_point
     last_serial += 1
@@ -276,7 +268,6 @@ cdef Exchange exchange_take(EntryPoint entry_point, ClientStream client, Dialer 
 
 cdef void exchange_give(Exchange given) noexcept:
     """The exchange is over and nothing of it is read any more."""
-    global kept, kept_count
     cdef WholeExchange exchange = <WholeExchange>given
     if exchange.n_slots:
         exchange.end_steps(0)
@@ -310,7 +301,4 @@ cdef void exchange_give(Exchange given) noexcept:
     exchange.asker.request = None
     exchange.asker.address = NULL
     exchange.decision.clear()
-    if POOLS and kept_count < KEPT_EXCHANGES:
-        exchange.next_kept = kept
-        kept = exchange
-        kept_count += 1
+    freelist_give(&kept, exchange)

@@ -77,7 +77,6 @@ cdef class FlowStream(RequestStream):
     cdef bint request_ended            # the exchange has got all of the request
     cdef bint drops_body               # the answer consists of its head
     cdef int64_t answer_until_ms       # deadline of the answer, by the reactor's clock; 0 = none
-    cdef FlowStream next_kept          # in the list of streams that wait for reuse
 
     cdef int ready(self, int events) except -1
     cdef int begin(self) except -1

@@ -16,9 +16,9 @@ from lbcore.http.fields cimport (
     FIELDS_MALFORMED, complete_request, is_grpc, list_grpc_status, list_response, take_request_field, take_trailer_field,
 )
 from lbcore.http.framing cimport BODY_NONE
+from lbcore.http.freelist cimport FreeList, freelist_give, freelist_take
 from lbcore.http.message cimport Message
 from lbcore.http.response cimport Response
-from lbcore.http.sanitizer cimport POOLS
 from lbcore.http.sink cimport Sink
 from lbcore.http.span cimport Span, span_of
 from lbcore.proxy.exchange cimport Exchange, ServerStream
@@ -34,12 +34,10 @@ from lbcore.transport.request_stream cimport RequestStream
 from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, OwnedSocket, SocketOwner
 
 cdef enum:
-    KEPT_STREAMS = 1024        # closed streams that are kept for reuse
     RESET_COST = 10            # charge for a stream that ended before its answer was complete
     NOTICE_MS = 1000           # longest time between the two GOAWAYs of a graceful shutdown
 
-cdef FlowStream kept = None    # the first of the streams that wait for reuse, linked by `next_kept`
-cdef int kept_count = 0
+cdef FreeList kept             # closed streams
 
 _log = logging.getLogger("lbcore.transport")
 
@@ -525,13 +523,8 @@ cdef class FlowStream(RequestStream):
 
 cdef FlowStream stream_take(FlowConnection connection, int64_t stream_id):
     """A new stream of a connection, with an exchange. Usually O(1) without a heap call."""
-    global kept, kept_count
-    cdef FlowStream stream = kept
-    if stream is not None:
-        kept = stream.next_kept
-        stream.next_kept = None
-        kept_count -= 1
-    else:
+    cdef FlowStream stream = <FlowStream>freelist_take(&kept)
+    if stream is None:
         stream = FlowStream.__new__(FlowStream)
     memset(&stream.flow, 0, sizeof(stream.flow))
     memset(&stream.fields, 0, sizeof(stream.fields))
@@ -549,8 +542,4 @@ cdef FlowStream stream_take(FlowConnection connection, int64_t stream_id):
 
 cdef void stream_give(FlowStream stream) noexcept:
     """Keep a closed stream for reuse, unless there are enough."""
-    global kept, kept_count
-    if POOLS and kept_count < KEPT_STREAMS:
-        stream.next_kept = kept
-        kept = stream
-        kept_count += 1
+    freelist_give(&kept, stream)

@@ -88,7 +88,6 @@ cdef class Http1ClientStream(RequestStream):
     cdef bint chunking                 # the answer is sent in chunks
     cdef bint until_close              # the answer ends with the connection
     cdef bint broken                   # a write failed
-    cdef Http1ClientStream next_kept   # in the list of streams that wait for reuse
 
     cdef void clear(self) noexcept
     cdef void skip_body(self) noexcept

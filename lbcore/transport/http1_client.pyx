@@ -8,10 +8,10 @@ from libc.string cimport memcmp, memset
 
 from lbcore.http.buffer cimport Buffer, buffer_acquire, buffer_len, buffer_park, buffer_release, buffer_reserve, buffer_room
 from lbcore.http.framing cimport BODY_CHUNKED, BODY_LENGTH, BODY_NONE, BODY_UNTIL_CLOSE
+from lbcore.http.freelist cimport FreeList, freelist_give, freelist_take
 from lbcore.http.message cimport HEAD_PARTIAL, Message
 from lbcore.http.render cimport render_response
 from lbcore.http.response cimport Response
-from lbcore.http.sanitizer cimport POOLS
 from lbcore.http.span cimport Span, span_of
 from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.proxy.exchange cimport Dialer, Exchange, ServerStream
@@ -38,7 +38,6 @@ cdef enum:
     CORKED_BYTES = 65536       # bytes of answers to pipelined requests that are gathered before they are sent
     HALF_CLOSED_MS = 500       # time until an answer must begin if the client has ended its sending side
     HALF_CLOSED_PAUSE_MS = 30000   # longest pause in the body of such an answer
-    KEPT_STREAMS = 1024        # streams of idle connections that are kept for reuse
 
 cdef bytes PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 cdef bytes CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -53,8 +52,7 @@ cdef int[6] MOVES = [
     0,                                                                                              # from CLIENT_CLOSED
 ]
 
-cdef Http1ClientStream kept = None     # the first of the streams that wait for reuse, linked by `next_kept`
-cdef int kept_count = 0
+cdef FreeList kept             # streams of idle connections
 
 _log = logging.getLogger("lbcore.transport")
 
@@ -108,16 +106,11 @@ cdef class Http1ClientConnection(ClientConnection):
 
     cdef int hold_stream(self) except -1:
         """Have a stream, for a request or for output. MemoryError."""
-        global kept, kept_count
         cdef Http1ClientStream stream
         if self.stream is not None:
             return 0
-        stream = kept
-        if stream is not None:
-            kept = stream.next_kept
-            stream.next_kept = None
-            kept_count -= 1
-        else:
+        stream = <Http1ClientStream>freelist_take(&kept)
+        if stream is None:
             stream = Http1ClientStream.__new__(Http1ClientStream)
         stream.connection = self
         stream.socket = self.socket
@@ -127,16 +120,12 @@ cdef class Http1ClientConnection(ClientConnection):
     cdef void give_stream(self) noexcept:
         """Give the stream back, which has no exchange and no output: a connection that is idle, or over, does without. One of its methods
         may be running, so it is kept for reuse, or stays where it is; it does not die here."""
-        global kept, kept_count
         cdef Http1ClientStream stream = self.stream
-        if not POOLS or kept_count == KEPT_STREAMS:
+        if not freelist_give(&kept, stream):
             return
         stream.connection = None
         stream.socket = None
         stream.blocked = stream.broken = False
-        stream.next_kept = kept
-        kept = stream
-        kept_count += 1
         self.stream = None
 
     # Events
