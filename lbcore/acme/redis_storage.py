@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from lbcore.acme.storage import Answers, FileStorage, Hold, Storage, StorageError, parsed
+from lbcore.config.json_text import read_json
 from lbcore.config.network import is_redis
 
 LEASE_S = 45.0  # that a hold lasts without `keep`
@@ -123,7 +124,7 @@ class RedisStorage(Storage):
         certificates: dict[str, tuple[str, str]] = {}
         for other, data in entries.items():
             with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
-                entry = json.loads(data)
+                entry = read_json(data)
                 if other != owner and float(entry["until"]) > time.time():
                     texts |= {str(token): str(text) for token, text in entry["texts"].items()}
                     certificates |= {name: (str(text), str(key)) for name, (text, key) in entry["certificates"].items()}

@@ -28,6 +28,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lbcore.config.json_text import read_json
+
 FILE_LIMIT_BYTES = 256 << 20
 OTHERS = 0o077  # permissions of group and others, which the file must not have
 F_OFD_SETLK = 37  # of Linux: a lock of an open file, not of a process
@@ -336,7 +338,7 @@ def parsed(data: bytes, place: str) -> dict[str, Any]:
     if not data.strip():
         return {}
     try:
-        content = json.loads(data)
+        content = read_json(data)
     except ValueError as error:
         raise StorageError(f"{place} is not JSON: {error}") from None
     if not isinstance(content, dict):

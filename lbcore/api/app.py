@@ -29,6 +29,7 @@ from lbcore.api.processes import ProcessCollector
 from lbcore.api.prometheus import RequestCollector
 from lbcore.api.runtime import Runtime
 from lbcore.api.shape import View
+from lbcore.config.json_text import read_json
 from lbcore.config.static import Prometheus
 from lbcore.routing.compile_own import DASHBOARD, METRICS, PART_HEADER, REST
 
@@ -345,7 +346,7 @@ class _Api:
         if (refusal := self.refusal(request, "certificates")) is not None:
             return refusal
         try:
-            names = [str(name) for name in (json.loads(await request.body() or b"{}").get("names") or [])]
+            names = [str(name) for name in (read_json(await request.body() or b"{}").get("names") or [])]
         except (ValueError, AttributeError, TypeError):
             return JSONResponse({"message": 'needs a JSON object: {"names": ["a.example"]}'}, 400)
         found = self.runtime.renew(names)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import gzip
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +23,7 @@ from lbcore.api.search import search
 from lbcore.api.tcp_view import tcp_service_view
 from lbcore.api.udp_view import udp_service_view
 from lbcore.api.view import service_view
+from lbcore.config.json_text import read_json
 
 MOST_BYTES = 1 << 20  # of the body of a request
 Refusal = Callable[[Request, str], Response | None]
@@ -51,7 +51,7 @@ async def body_of(request: Request) -> bytes:
 async def object_of(request: Request, example: str) -> dict[str, Any]:
     """The JSON object in the body of a request. Raises RefusedError."""
     try:
-        found = json.loads(await body_of(request))
+        found = read_json(await body_of(request))
     except ValueError:
         found = None
     if not isinstance(found, dict):

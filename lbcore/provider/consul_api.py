@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+from lbcore.config.json_text import read_json
 from lbcore.provider.web import AnswerError, WebClient
 
 WAIT_S = 60.0  # a blocking query is answered after this time (Consul adds a 16th at most) if nothing has changed
@@ -61,7 +61,7 @@ class AgentClient:
         index = headers.get(self._index, "")
         found = int(index) if index.isascii() and index.isdigit() else 0
         try:
-            answer = missing if status == 404 else json.loads(body)
+            answer = missing if status == 404 else read_json(body)
         except ValueError as error:
             raise AnswerError(f"an answer to {path} is no JSON: {error}") from None
         if is_all and not answer and headers.get(self._filtered, "").lower() == "true":

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from lbcore.config.json_text import read_json
 from lbcore.config.static.providers import DockerApi
 from lbcore.provider.web import AnswerError, WebClient
 
@@ -59,7 +60,7 @@ class DockerClient:
         if status == 404:
             return missing
         try:
-            return json.loads(body)
+            return read_json(body)
         except ValueError as error:
             raise AnswerError(f"an answer to {path} is no JSON: {error}") from None
 
@@ -77,7 +78,7 @@ class DockerClient:
 async def _events(lines: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:
     async for line in lines:
         try:
-            event = json.loads(line)
+            event = read_json(line)
         except ValueError:
             continue
         if isinstance(event, dict):

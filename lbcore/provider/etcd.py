@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
+from lbcore.config.json_text import read_json
 from lbcore.config.static.providers import EtcdProvider
 from lbcore.errors import ConfigError, Problem
 from lbcore.provider.follow import Reading
@@ -132,7 +132,7 @@ class EtcdStore:
         member, headers = self._members[self._member], self._headers()
         _, _, body = await member.get(path, headers=headers, data=data, limit_bytes=ANSWER_LIMIT_BYTES)
         try:
-            answer = json.loads(body)
+            answer = read_json(body)
         except ValueError as error:
             raise AnswerError(f"an answer is no JSON: {error}") from None
         if not isinstance(answer, dict):
@@ -184,7 +184,7 @@ def _pairs(answer: Answer) -> dict[str, str]:
 def _result(line: bytes) -> Answer:
     """An event of a watch; empty for one that is cut, because its values are large."""
     try:
-        event = json.loads(line)
+        event = read_json(line)
     except ValueError:
         return {}
     if isinstance(event, dict) and isinstance(event.get("error"), dict):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import random
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
 
+from lbcore.config.json_text import read_json
 from lbcore.config.static.providers import NomadProvider
 from lbcore.errors import ConfigError, Problem
 from lbcore.provider.consul_api import AgentClient
@@ -60,7 +60,7 @@ class NomadStore(TagStore):
                 ) as lines:
                     yield
                     async for line in lines:
-                        if json.loads(line).get("Events"):
+                        if read_json(line).get("Events"):
                             yield
                 raise AnswerError("it has ended the stream of events")
             except AnswerError as error:

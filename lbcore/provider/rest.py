@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
 import tempfile
@@ -14,6 +13,7 @@ from typing import Any
 
 from lbcore.config.decode import decode, keys_of, known_to, plain
 from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.json_text import read_json
 from lbcore.config.report import lines
 from lbcore.config.static.providers import RestProvider as Settings
 from lbcore.config.tree import parse
@@ -101,7 +101,7 @@ def _decoded(body: bytes, place: str, before: DynamicConfig | None) -> tuple[Dyn
     """The configuration, and problems of its parts. Raises ConfigError."""
     try:
         text = body.decode()
-        json.loads(text)
+        read_json(text)
     except ValueError as error:
         raise ConfigError([Problem("", f"no JSON: {error}", "", place)]) from None
     tree = parse(text, place, toml=False, templates=False)

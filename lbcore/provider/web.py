@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import socket
 from collections.abc import AsyncIterator
@@ -12,6 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from lbcore.config.json_text import read_json
 from lbcore.config.static.providers import ClientTls
 from lbcore.errors import ConfigError, Problem
 from lbcore.tls.clients import context_of
@@ -231,7 +231,7 @@ def _refusal(status: int, body: bytes) -> str:
     """The server's own text about why it refuses, in one short line."""
     text = ""
     try:
-        text = str(json.loads(body)["message"])
+        text = str(read_json(body)["message"])
     except (ValueError, KeyError, TypeError):
         text = "" if body.lstrip()[:1] in (b"<", b"{", b"[") else body[:400].decode("ascii", "ignore")
     text = "".join(filter(str.isprintable, " ".join(text.split())))[:200]

@@ -7,7 +7,6 @@ previous contents, a certificate is left out, and options or a transport are dis
 from __future__ import annotations
 
 import base64
-import json
 import os
 import ssl
 import stat
@@ -17,6 +16,7 @@ from typing import TypeVar, cast
 
 from lbcore.config.difference import changed_names
 from lbcore.config.dynamic import DynamicConfig, Middleware
+from lbcore.config.json_text import read_json
 from lbcore.config.model import Model, Object
 from lbcore.config.network import is_secure
 from lbcore.config.servers_transports import ServersTransport
@@ -399,7 +399,7 @@ def _read_bundles(spiffe: Spiffe | None) -> Spiffe | None:
 def _bundle_text(key: str, file: str, text: str) -> str:
     """The authorities for X.509 in a trust bundle in the format of SPIFFE, as PEM. Raises ValueError."""
     try:
-        keys = json.loads(text)["keys"]
+        keys = read_json(text)["keys"]
         found = [str(each["x5c"][0]) for each in keys if each.get("use") == "x509-svid"]
         ders = [base64.b64decode(each, validate=True) for each in found]
     except (ValueError, TypeError, KeyError, IndexError, AttributeError):

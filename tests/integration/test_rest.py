@@ -63,6 +63,7 @@ def test_what_is_put_is_used_whole_or_refused_whole(tmp_path: Path) -> None:
             for bad, reason in (
                 (b"{", "no JSON"),
                 (b"a: 1", "no JSON"),
+                (b'{"http": ' + b"[" * 50_000 + b"]" * 50_000 + b"}", "no JSON: nested too deeply"),
                 ({}, "nothing is configured: DELETE removes what is there"),
                 ({"http": {"routers": {}}}, "nothing is configured: DELETE removes what is there"),
                 ({"http": {"routers": {"x": None}}}, "http.routers.x: is empty"),

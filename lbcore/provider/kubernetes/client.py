@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from lbcore.config.json_text import read_json
 from lbcore.provider.kubernetes.access import Access
 from lbcore.provider.web import AnswerError, WebClient
 
@@ -118,8 +119,8 @@ async def _events(lines: AsyncIterator[bytes]) -> AsyncIterator[tuple[str, Thing
 
 def _object(body: bytes) -> Thing:
     try:
-        found = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        found = read_json(body)
+    except ValueError as error:
         raise AnswerError(f"an answer is no JSON: {error}") from None
     if not isinstance(found, dict):
         raise AnswerError("an answer is no object")

@@ -142,6 +142,7 @@ def served(handler: Handler, test: Callable[[int], Awaitable[None]], context: ss
 def test_an_answer_that_is_wrong_is_refused_with_its_reason() -> None:
     answers = {"/v1.41/a": (500, b'{"message": "the daemon\\n says no"}'), "/v1.41/b": (200, b"no json")}
     answers["/v1.41/c"] = (200, b"x" * (SIZE_LIMIT_BYTES + 1))
+    answers["/v1.41/d"] = (200, b"[" * 100_000)
 
     def handle(path: str, headers: dict[str, str]) -> tuple[int, bytes]:
         return answers.get(path, (200, b"OK"))
@@ -152,6 +153,7 @@ def test_an_answer_that_is_wrong_is_refused_with_its_reason() -> None:
             ("/a", "it answers 500: the daemon says no"),
             ("/b", "is no JSON"),
             ("/c", "larger than 64 MiB"),
+            ("/d", "is no JSON: nested too deeply"),
         ):
             with pytest.raises(AnswerError, match=reason):
                 await found._client.ask(path)
