@@ -68,3 +68,6 @@ cdef class Request(Message):
     cdef int count_hop(self) noexcept
     cdef int read_target(self, const RequestPolicy* policy) noexcept
     cdef void lower_host(self) noexcept
+
+
+cdef list announced_trailers(Request request)

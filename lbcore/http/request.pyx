@@ -191,14 +191,14 @@ cdef int split_authority(Span authority, Span* name, bint* lower) noexcept nogil
     return 0
 
 
-cdef set announced_names(Request request):
-    """The names, in lower case, of the trailers that the client has announced. A set, because there may be thousands, and as many trailers."""
+cdef list announced_trailers(Request request):
+    """The names of the trailers that the client has announced, as it has written them."""
     cdef Py_ssize_t i
-    cdef set names = set()
+    cdef list names = []
     for i in range(request.n_headers):
         if request.kinds[i] == H_TRAILER:
-            names.update([name.strip(b" \t") for name in span_bytes(request.headers[i].value).lower().split(b",")])
-    return names
+            names += [name.strip(b" \t") for name in span_bytes(request.headers[i].value).split(b",")]
+    return [name for name in names if name]
 
 
 cdef set settled_names(Request request):
@@ -351,7 +351,8 @@ cdef class Request(Message):
         cdef bytes name
         if found is None or found.n_headers == 0:
             return None
-        announced, settled = announced_names(self), settled_names(self)
+        announced = {name.lower() for name in announced_trailers(self)}    # a set: there may be thousands, and as many trailers
+        settled = settled_names(self)
         for i in range(found.n_headers):
             name = span_bytes(found.headers[i].name).lower()
             if found.kinds[i] != H_OTHER or is_alias(found.headers[i].name, False) or name in NO_TRAILERS or name not in announced \

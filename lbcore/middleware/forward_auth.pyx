@@ -13,12 +13,12 @@ from libc.string cimport memcpy, memset
 from lbcore.http.framing cimport BODY_LENGTH, BODY_NONE, connection_lists
 from lbcore.http.head cimport ClientAddress, RequestHead
 from lbcore.http.known cimport (
-    H_CONTENT_LENGTH, H_DROPPED, H_EXPECT, H_HOST, H_OTHER, H_OWN, H_PROXY_AUTHENTICATE, H_PROXY_AUTHORIZATION, H_TRAILER,
+    H_CONTENT_LENGTH, H_DROPPED, H_EXPECT, H_HOST, H_OTHER, H_OWN, H_PROXY_AUTHENTICATE, H_PROXY_AUTHORIZATION,
     H_TRANSFER_ENCODING, H_X_FORWARDED_FOR, H_X_FORWARDED_HOST, H_X_FORWARDED_OTHER, H_X_FORWARDED_PORT, H_X_FORWARDED_PROTO, H_X_FORWARDED_SERVER, H_X_REAL_IP,
     header_kind, is_hop_by_hop, is_managed, name_is,
 )
 from lbcore.http.render cimport asks_for_websocket, forwarded_port
-from lbcore.http.request cimport Request
+from lbcore.http.request cimport Request, announced_trailers
 from lbcore.http.response cimport Response
 from lbcore.http.spare cimport request_take
 from lbcore.http.span cimport Span, span_bytes, span_ieq, span_of
@@ -380,7 +380,7 @@ cdef class ForwardAuth(Middleware):
 
     cdef int announce_less(self, Request request) except -1:
         """Let no trailer go on that has such a name: those alone do that are announced."""
-        cdef list names = announced(request)
+        cdef list names = announced_trailers(request)
         cdef bytes text
         if not names:
             return 0
@@ -410,16 +410,6 @@ cdef class ForwardAuth(Middleware):
             if cookie_name(value) in self.cookies:
                 answer.append(span_of(b"Set-Cookie", 10), answer.keep(span_of(value, len(value))))
         return PASS
-
-
-cdef list announced(Request request):
-    """The names of the trailers that the client has announced."""
-    cdef Py_ssize_t i
-    cdef list names = []
-    for i in range(request.n_headers):
-        if request.kinds[i] == H_TRAILER:
-            names += [name.strip() for name in span_bytes(request.headers[i].value).split(b",")]
-    return [name for name in names if name]
 
 
 cdef bint is_of_connection(Response found, Py_ssize_t i) noexcept:
