@@ -112,7 +112,7 @@ cdef int pass_on(BodyReader* body, Buffer* input, Sink sink, Message trailers) e
         if used == HEAD_PARTIAL and n <= trailer_limit(trailers):
             body.seen = n
             return BODY_WAITS
-        if used <= 0:
+        if used <= 0 or used > trailer_limit(trailers):        # the whole section may have come at once
             return BODY_BAD
         input.start += used
         body.seen = 0
