@@ -9,7 +9,6 @@ import ssl
 import threading
 import weakref
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,6 +24,7 @@ from urllib3.connection import HTTPSConnection
 
 from lbcore import __version__
 from lbcore.acme.schedule import RATE_LIMITED_S
+from lbcore.config.regular import read_regular
 from lbcore.config.static import Acme
 
 CONNECT_S = 10.0
@@ -139,7 +139,7 @@ def trust_of(settings: Acme, environ: dict[str, str] | None = None) -> tuple[ssl
         context.load_verify_locations(certifi.where())  # for a system without authorities
     for file in files:
         try:
-            text = file if BUNDLE in file else Path(file).read_text()
+            text = file if BUNDLE in file else read_regular(file).data.decode()
             context.load_verify_locations(cadata=text)
         except (OSError, ssl.SSLError, UnicodeDecodeError, ValueError) as error:
             name = "a text" if BUNDLE in file else file

@@ -11,8 +11,8 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
+from lbcore.config.regular import read_regular
 from lbcore.state.holdings import State
 
 MOST_BYTES = 16 << 20  # of a file of users
@@ -71,11 +71,10 @@ class Users:
         of_file: dict[bytes, bytes] = {}
         if self._file:
             try:
-                with Path(self._file).open("rb") as source:
-                    self._seen = _signature(os.fstat(source.fileno()))
-                    data = source.read(MOST_BYTES + 1)
+                data, status = read_regular(self._file, MOST_BYTES + 1)
             except OSError as error:
                 raise ValueError(f"{self._file}: {error.strerror or error}") from None
+            self._seen = _signature(status)
             if len(data) > MOST_BYTES:
                 raise ValueError(f"{self._file}: more than {MOST_BYTES >> 20} MiB")
             of_file = parse(lines_of(data), self._parts)

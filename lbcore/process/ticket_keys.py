@@ -13,13 +13,13 @@ import os
 import stat
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from lbcore.config.network import is_redis
+from lbcore.config.regular import read_regular
 from lbcore.errors import Problem
 from lbcore.provider.blocking import BlockingCalls
 from lbcore.state.region import Region
@@ -81,10 +81,10 @@ def key_source(source: str) -> KeyOf:
 
 def _from_secret(file: str) -> KeyOf:
     try:
-        secret = Path(file).read_bytes().strip()
-        is_open = bool(os.stat(file).st_mode & stat.S_IROTH)
+        data, status = read_regular(file)
     except OSError as error:
         raise ValueError(f"{file} cannot be read: {(error.strerror or str(error)).lower()}") from None
+    secret, is_open = data.strip(), bool(status.st_mode & stat.S_IROTH)
     if len(secret) < LEAST_SECRET_BYTES:
         raise ValueError(f"{file} has fewer than {LEAST_SECRET_BYTES} bytes: openssl rand -hex 32 makes a secret")
     if is_open:

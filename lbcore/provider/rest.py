@@ -14,6 +14,8 @@ from typing import Any
 from lbcore.config.decode import decode, keys_of, known_to, plain
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.json_text import read_json
+from lbcore.config.load import FILE_LIMIT_BYTES
+from lbcore.config.regular import read_regular
 from lbcore.config.report import lines
 from lbcore.config.static.providers import RestProvider as Settings
 from lbcore.config.tree import parse
@@ -87,7 +89,7 @@ class RestProvider:
         if self._file is None or not self._file.exists():
             return DynamicConfig(), []
         try:
-            body = self._file.read_bytes()
+            body = read_regular(self._file, FILE_LIMIT_BYTES).data
             if body.strip() == b"{}":
                 return DynamicConfig(), []
             return _decoded(body, str(self._file), None)

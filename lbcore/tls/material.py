@@ -19,6 +19,7 @@ from lbcore.config.dynamic import DynamicConfig, Middleware
 from lbcore.config.json_text import read_json
 from lbcore.config.model import Model, Object
 from lbcore.config.network import is_secure
+from lbcore.config.regular import read_regular
 from lbcore.config.servers_transports import ServersTransport
 from lbcore.config.spiffe import Spiffe
 from lbcore.config.static import StaticConfig
@@ -421,11 +422,7 @@ def _text(key: str, text: str) -> str:
     if PEM in text:
         return text
     try:
-        descriptor = os.open(text, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with open(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ValueError(f"{key}: {_named(text)} is not a file")
-            return file.read(FILE_LIMIT_BYTES).decode("latin-1")
+        return read_regular(text, FILE_LIMIT_BYTES).data.decode("latin-1")
     except OSError as error:
         reason = (error.strerror or "it is none").lower()
         raise ValueError(f"{key}: {_named(text)} cannot be read: {reason}") from None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from lbcore.acme.solving import Challenge, Stop
+from lbcore.config.regular import read_regular
 
 TIMEOUT_S = 60.0
 INTERVAL_S = 2.0
@@ -39,7 +39,7 @@ class Environment:
                 return value
             if file := self._variables.get(f"{name}_FILE", ""):
                 try:
-                    return Path(file).read_text().strip()
+                    return read_regular(file).data.decode().strip()
                 except (OSError, UnicodeDecodeError) as error:
                     raise ValueError(f"{name}_FILE: {file} cannot be read: {error}") from None
         return ""

@@ -18,6 +18,7 @@ import dns.update
 from lbcore.acme.dns.base import TTL_S, DnsProvider, Environment, Record
 from lbcore.acme.dns.lookup import LookupError_, address_of, split_server
 from lbcore.acme.solving import OrderError, Stop
+from lbcore.config.regular import read_regular
 
 USUAL_ALGORITHM = "hmac-sha1."
 
@@ -91,7 +92,7 @@ class Rfc2136Provider(DnsProvider):
 def read_key(file: Path) -> tuple[str, str, str]:
     """Name, secret and algorithm in a file of `tsig-keygen`. Raises ValueError."""
     try:
-        text = file.read_text()
+        text = read_regular(file).data.decode()
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"RFC2136_TSIG_FILE: {file} cannot be read: {error}") from None
     name = re.search(r'\bkey\s+"?([^\s"{]+)"?', text)

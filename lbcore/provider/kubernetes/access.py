@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from lbcore.config.regular import read_regular
 from lbcore.config.static.kubernetes import KubernetesProvider
 from lbcore.config.static.providers import ClientTls
 from lbcore.errors import ConfigError, Problem
@@ -38,7 +39,7 @@ class Access:
 
     def headers(self) -> dict[str, str]:
         """The headers that prove who asks. Raises OSError if the token cannot be read."""
-        token = self.token or (Path(self.token_file).read_text().strip() if self.token_file else "")
+        token = self.token or (_read(self.token_file).strip() if self.token_file else "")
         return {"Authorization": f"Bearer {token}"} if token else {}
 
 
@@ -78,9 +79,14 @@ def access_of(
     return Access(settings.endpoint, tls, "" if is_file else given, given if is_file else "")
 
 
+def _read(path: str | Path) -> str:
+    """The text of a file. Raises OSError."""
+    return read_regular(path).data.decode()
+
+
 def _own_namespace(account: Path) -> str:
     try:
-        return (account / "namespace").read_text().strip() or "default"
+        return _read(account / "namespace").strip() or "default"
     except OSError:
         return "default"
 
@@ -89,7 +95,7 @@ def _by_file(paths: str, endpoint: str) -> Access:
     """The cluster and the user of the current context. Of several files, what comes first counts."""
     current, found = "", {"contexts": {}, "clusters": {}, "users": {}}  # type: tuple[str, dict[str, dict[str, Any]]]
     for path in filter(None, paths.split(os.pathsep)):
-        content = yaml.safe_load(Path(path).read_text()) or {}
+        content = yaml.safe_load(_read(path)) or {}
         if not isinstance(content, dict):
             raise ValueError(f"{path} does not hold keys and values")
         current = current or str(content.get("current-context") or "")

@@ -1,0 +1,54 @@
+"""A pipe where a file is meant is refused at once: opening it would block what a reload, or the end, waits for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lbcore.acme.dns.base import Environment
+from lbcore.acme.dns.rfc2136 import read_key
+from lbcore.acme.network import trust_of
+from lbcore.config.regular import read_regular
+from lbcore.config.static import Acme
+from lbcore.config.static.providers import RestProvider as RestSettings
+from lbcore.middleware.users import Users
+from lbcore.process.ticket_keys import key_source
+from lbcore.provider.kubernetes.access import Access
+from lbcore.provider.rest import RestProvider
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "a file": read_regular,
+    "users": lambda file: Users([], str(file), 2),
+    "keys of session tickets": lambda file: key_source(str(file)),
+    "the token of an account of Kubernetes": lambda file: Access("http://a", token_file=str(file)).headers(),
+    "a variable of a DNS provider": lambda file: Environment({"KEY_FILE": str(file)}).get("KEY"),
+    "a key of TSIG": read_key,
+    "authorities of a CA": lambda file: trust_of(Acme(ca_certificates=[str(file)]), {}),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.timeout(30)
+def test_a_pipe_is_no_file(tmp_path: Path, reader: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises((OSError, ValueError), match="it is a pipe, a socket or a device"):
+        READERS[reader](tmp_path / "pipe")
+
+
+@pytest.mark.timeout(30)
+def test_a_pipe_for_what_was_put_is_told(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    config, (problem,) = RestProvider(RestSettings(storage=str(tmp_path / "pipe")))._stored()
+    assert config.is_empty
+    assert "it is a pipe, a socket or a device" in problem
+
+
+def test_what_is_left_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("abc")
+    data, status = read_regular(tmp_path / "file", 2)
+    assert (data, status.st_size) == (b"ab", 3)
+    with pytest.raises(IsADirectoryError):
+        read_regular(tmp_path)
