@@ -33,6 +33,7 @@ from lbcore.config.static.providers import PRECEDENCE
 from lbcore.config.tls import RouterTls
 from lbcore.config.tree import dotted
 from lbcore.config.validate.findings import Disabled, Fault
+from lbcore.config.validate.routers import UNREACHABLE
 from lbcore.errors import ConfigError, Problem
 from lbcore.process.preflight import start_problems
 from lbcore.provider.follow import Reading, Store, reason_of
@@ -41,12 +42,6 @@ from lbcore.provider.registry import STORES, provider_warnings, stores_of, type_
 from lbcore.routing.compile import find_problems
 from lbcore.tls.material import choose_library, library_name, settle, settle_static
 
-# Of faults: the provider of an object that is missing.
-MISSING = re.compile(
-    r'"[^"]+@([\w-]+)"(?:, which it asks,)? does not exist|unknown TLS options: \S+@([\w-]+)'
-    r"|servers transport not found \S+@([\w-]+)"
-)
-UNREACHABLE = "router is not reachable"
 CANNOT_RUN = re.compile(r"(?:^|: )((?:tcp )?router \S+ )cannot run\b")  # a warning about what stands in its place
 
 
@@ -223,8 +218,7 @@ def _known_here(
 
 def _refers_to(providers: set[str], text: str) -> bool:
     """Whether a fault is that an object of one of `providers` is missing, or of its namespace (`nomad-NAMESPACE`)."""
-    missing = MISSING.search(text)
-    of = next(filter(None, missing.groups()), "") if missing is not None else ""
+    of = text.missing.rpartition("@")[2] if isinstance(text, Fault) else ""
     return of in providers or of.partition("-")[0] in providers
 
 

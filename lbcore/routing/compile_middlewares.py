@@ -9,7 +9,7 @@ from lbcore.config import dynamic as model
 from lbcore.config.difference import qualify, without
 from lbcore.config.middlewares.upstream import origin_of
 from lbcore.config.static import StaticConfig
-from lbcore.config.validate.findings import Faults, Findings, Todo, in_order
+from lbcore.config.validate.findings import Fault, Faults, Findings, Todo, in_order
 from lbcore.middleware.base import Middleware
 from lbcore.middleware.build import build
 from lbcore.middleware.python import PythonMiddleware
@@ -163,11 +163,11 @@ class MiddlewareCompiler:
 
     def errors_of_entry_point(self, point: str, router: str) -> list[str]:
         """The reasons why no router of a provider can run on an entry point: its middlewares are missing or broken."""
-        errors = []
+        errors: list[str] = []
         own = [qualify(reference, router) for reference in self.static.entry_points[point].http.middlewares]
         for reference in self.expand(own):
             if reference not in self.http.middlewares:
-                errors.append(f'middleware "{reference}" does not exist')
+                errors.append(Fault(f'middleware "{reference}" does not exist', missing=reference))
             errors += self.found.middlewares.get(reference, [])
         return errors
 

@@ -18,15 +18,24 @@ T = TypeVar("T")
 
 
 class Fault(str):
-    """A problem of an object, and the key that has it; empty = the object as a whole."""
+    """A problem of an object.
+
+    key      the key that has it; empty = the object as a whole.
+    missing  the qualified name of the object that does not exist, if that is the problem; or empty.
+    """
 
     key: tuple[str | int, ...]
+    missing: str
 
-    def __new__(cls, text: str, *key: str | int) -> Fault:
+    def __new__(cls, text: str, *key: str | int, missing: str = "") -> Fault:
         """The text is the string itself."""
         fault = super().__new__(cls, text)
-        fault.key = key
+        fault.key, fault.missing = key, missing
         return fault
+
+    def about(self, text: str, *key: str | int) -> Fault:
+        """The same problem in other words, and of another key."""
+        return Fault(text, *key, missing=self.missing)
 
 
 class Faults(ValueError):
@@ -131,7 +140,6 @@ class Checked:
         users = self.users.follow(self.http, dynamic.http, touched)
         start = [(kind, name) for kind in OF_KIND for names in (touched, self.errors, self.odd) for name in names[kind]]
         todo = users.above(start)
-        routers = dynamic.http.routers
         routers = dynamic.http.routers
         ahead = list(todo["router"])
         while ahead:  # trees are looked at as a whole

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from lbcore.config.difference import qualify
+from lbcore.config.validate.findings import Fault
 from lbcore.config.validate.graph import children_first, find_cycle
 
 
@@ -58,7 +59,7 @@ def _errors_below(
     """The errors that the children of a service cause it, and whether they are the children's own."""
     for part in children(name):
         if part not in services:
-            return [f'the service "{part}" does not exist'], False
+            return [Fault(f'the service "{part}" does not exist', missing=part)], False
         if part in found:
             return [found[part][0]], True
         if services[name].watches and not services[part].watches:

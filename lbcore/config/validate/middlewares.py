@@ -87,8 +87,9 @@ def check_asking(some: Mapping[str, Middleware], http: HttpConfig, found: Findin
         if name in found.middlewares:
             continue
         for asked in middleware.asks:
-            if qualify(asked, name) not in http.services:
-                found.middlewares[name] = [f'the service "{qualify(asked, name)}", which it asks, does not exist']
+            if (service := qualify(asked, name)) not in http.services:
+                text = f'the service "{service}", which it asks, does not exist'
+                found.middlewares[name] = [Fault(text, missing=service)]
                 break
         else:
             cycle = find_cycle(f"middleware:{name}", ahead, done) if middleware.asks else []
@@ -112,7 +113,7 @@ def check_chains(some: Mapping[str, Middleware], middlewares: Mapping[str, Middl
             continue
         for part in parts(name):
             if part not in middlewares:
-                found.middlewares[name] = [f'middleware "{part}" does not exist']
+                found.middlewares[name] = [Fault(f'middleware "{part}" does not exist', "chain", missing=part)]
                 break
             if part in found.middlewares:
                 found.middlewares[name] = list(found.middlewares[part])

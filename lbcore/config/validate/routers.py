@@ -21,6 +21,8 @@ from lbcore.config.tls import DEFAULT
 from lbcore.config.validate.findings import Fault, Findings
 from lbcore.config.validate.tls import options_errors
 
+UNREACHABLE = "router is not reachable"  # because no router above it is there
+
 # Services of lbcore itself that are there only if their section of the static configuration is.
 SECTIONS_OF_SERVICES = {
     "api@internal": "api",
@@ -75,7 +77,7 @@ def _router_errors(
         if qualified in http.middlewares:
             others += found.middlewares.get(qualified, [])
         else:
-            errors.append(Fault(f'middleware "{qualified}" does not exist', "middlewares", number))
+            errors.append(Fault(f'middleware "{qualified}" does not exist', "middlewares", number, missing=qualified))
     service = qualify(router.service, name)
     if not router.service:
         pass
@@ -91,7 +93,7 @@ def _router_errors(
         elif section is None and service != "noop@internal":
             errors.append(Fault(f'the service "{service}" is not supported by this version of lbcore', "service"))
     elif service not in http.services:
-        errors.append(Fault(f'the service "{service}" does not exist', "service"))
+        errors.append(Fault(f'the service "{service}" does not exist', "service", missing=service))
     else:
         others += found.services.get(service, [])
     if others and not errors:
@@ -113,7 +115,8 @@ def _below_errors(name: str, router: Router, http: HttpConfig, trees: RouterTree
     errors: list[str] = []
     for number, reference in enumerate(router.parent_refs):
         if (parent := qualify(reference, name)) not in http.routers:
-            errors.append(Fault(f'parent router "{parent}" does not exist', "parentRefs", number))
+            text = f'parent router "{parent}" does not exist'
+            errors.append(Fault(text, "parentRefs", number, missing=parent))
     if router.parent_refs and router.tls is not None:
         errors.append(Fault("non-root router cannot have TLS configuration", "tls"))
     elif router.parent_refs and "observability" in router.model_fields_set:
@@ -122,7 +125,7 @@ def _below_errors(name: str, router: Router, http: HttpConfig, trees: RouterTree
         errors.append(Fault("non-root router cannot have Entrypoints configuration", "entryPoints"))
     errors += [Fault(text, "parentRefs") for text in trees.errors.get(name, ())]
     if router.parent_refs and name not in trees.order:
-        errors.append(Fault("router is not reachable", "parentRefs"))
+        errors.append(Fault(UNREACHABLE, "parentRefs"))
     elif router.service and trees.children.get(name):
         text = "router has both a service and is referenced as a parent by other routers"
         errors.append(Fault(text, "service"))

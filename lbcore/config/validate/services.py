@@ -74,7 +74,7 @@ def _service_errors(name: str, service: Service, http: HttpConfig, found: Findin
 
 def _middleware_reference(name: str, middlewares: Mapping[str, Middleware], found: Findings) -> list[str]:
     if name not in middlewares:
-        return [Fault(f'middleware "{name}" does not exist', "middlewares")]
+        return [Fault(f'middleware "{name}" does not exist', "middlewares", missing=name)]
     return found.middlewares.get(name, [])
 
 
@@ -115,7 +115,7 @@ def _balancer_errors(name: str, balancer: LoadBalancer, http: HttpConfig, found:
     transport = balancer.servers_transport
     named = qualify(transport, name) if transport else DEFAULT_TRANSPORT
     if named != DEFAULT_TRANSPORT and named not in http.servers_transports:
-        errors.append(Fault(f"servers transport not found {named}", lb, "serversTransport"))
+        errors.append(Fault(f"servers transport not found {named}", lb, "serversTransport", missing=named))
     return errors
 
 
@@ -141,10 +141,13 @@ def check_parents(parents: Mapping[str, Service], services: Mapping[str, Service
         for child in services[name].children:
             part = qualify(child, name)
             if part not in services:
-                found.services[name] = [f'building HTTP service "{child}": the service "{part}" does not exist']
+                text = f'building HTTP service "{child}": the service "{part}" does not exist'
+                found.services[name] = [Fault(text, missing=part)]
                 break
             if part in found.services:
-                found.services[name] = [f'building HTTP service "{child}": {found.services[part][0]}']
+                error = found.services[part][0]
+                text = f'building HTTP service "{child}": {error}'
+                found.services[name] = [error.about(text) if isinstance(error, Fault) else text]
                 found.following.add(("service", name))
                 break
         else:

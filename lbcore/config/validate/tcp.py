@@ -107,13 +107,13 @@ def _errors_of_others(
     for reference in router.middlewares:
         middleware = qualify(reference, name)
         if middleware not in tcp.middlewares:
-            errors.append(Fault(f'middleware "{middleware}" does not exist', "middlewares"))
+            errors.append(Fault(f'middleware "{middleware}" does not exist', "middlewares", missing=middleware))
         others += middlewares.get(middleware, [])
     service = qualify(router.service, name)
     if not router.service:
         errors.append("the service is missing on the router")
     elif service not in tcp.services:
-        errors.append(Fault(f'the service "{service}" does not exist', "service"))
+        errors.append(Fault(f'the service "{service}" does not exist', "service", missing=service))
     return errors, [*others, *services.get(service, [])]
 
 
@@ -156,6 +156,7 @@ def _service_errors(name: str, service: TcpService, tcp: TcpConfig) -> list[str]
         except ValueError as error:
             errors.append(Fault(str(error), lb, "servers", number, "address"))
     transport = service.load_balancer.servers_transport
-    if transport and qualify(transport, name) not in {*tcp.servers_transports, DEFAULT_TRANSPORT}:
-        errors.append(Fault(f"servers transport not found {qualify(transport, name)}", lb, "serversTransport"))
+    named = qualify(transport, name)
+    if transport and named not in {*tcp.servers_transports, DEFAULT_TRANSPORT}:
+        errors.append(Fault(f"servers transport not found {named}", lb, "serversTransport", missing=named))
     return errors

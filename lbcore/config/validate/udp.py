@@ -79,7 +79,7 @@ def _router_errors(
     if not router.service:
         errors.append("the service is missing on the udp router")
     elif service not in udp.services:
-        errors.append(Fault(f'the UDP service "{service}" does not exist', "service"))
+        errors.append(Fault(f'the UDP service "{service}" does not exist', "service", missing=service))
     return errors, [*others, *services.get(service, [])], strange
 
 
