@@ -17,7 +17,7 @@ from lbcore.errors import Problem
 SECTIONS = {"router": "http.routers", "service": "http.services", "middleware": "http.middlewares"}
 SECTIONS |= {"serversTransport": "http.serversTransports", "tcpServersTransport": "tcp.serversTransports"}
 SECTIONS |= {"tcpRouter": "tcp.routers", "tcpService": "tcp.services", "tcpMiddleware": "tcp.middlewares"}
-SECTIONS |= {"udpRouter": "udp.routers", "udpService": "udp.services"}
+SECTIONS |= {"udpRouter": "udp.routers", "udpService": "udp.services", "tlsOptions": "tls.options"}
 # Objects refer only to objects of a lower rank.
 RANKS = {"serversTransport": 0, "middleware": 1, "service": 2, "router": 3}
 RANKS |= {"tcpServersTransport": 0, "tcpMiddleware": 1, "tcpService": 2, "tcpRouter": 3}
@@ -75,6 +75,8 @@ def disabled_lines(disabled: Sequence[Disabled], where: Lines) -> list[str]:
 
 def spoken(kind: str) -> str:
     """A kind of objects in a sentence: `tcpServersTransport` is `TCP serversTransport`."""
+    if kind == "tlsOptions":
+        return "TLS options"
     return f"{kind[:3].upper()} {kind[3].lower()}{kind[4:]}" if kind.startswith(("tcp", "udp")) else kind
 
 

@@ -30,7 +30,7 @@ from lbcore.config.validate.findings import Disabled
 from lbcore.errors import ConfigError, LbcoreError
 from lbcore.process.control import encode
 from lbcore.process.snapshot import Data, Publisher, Remembered, Snapshot, parts_of
-from lbcore.provider.keep import Kept, keep_running
+from lbcore.provider.keep import OPTIONS, Kept, keep_running, lacked_by_entry_points
 from lbcore.routing.compile import compile_table, find_problems
 from lbcore.routing.table import Table
 from lbcore.state.region import Region
@@ -209,9 +209,11 @@ class Publication:
         status.generation = prepared.snapshot.generation
         status.reloads += 1
         status.refused = list(self._of_providers)
-        status.kept = {(entry.kind, entry.name): entry.errors for entry in prepared.kept}
+        # Of TLS options the provider has told what is wrong: it is a part of what is refused.
+        kept = [entry for entry in prepared.kept if entry.kind != OPTIONS]
+        status.kept = {(entry.kind, entry.name): entry.errors for entry in kept}
         status.warnings = list(prepared.warnings)
-        broken: list[Disabled | Kept] = [*prepared.table.disabled, *prepared.kept]
+        broken: list[Disabled | Kept] = [*prepared.table.disabled, *kept]
         status.places = {
             (each.kind, each.name): place_of(each.kind, each.name, each.errors, each.place, prepared.lines)
             for each in broken
@@ -239,6 +241,9 @@ class Publication:
         lines = [(logging.WARNING, warning) for warning in prepared.warnings]
         lines += [(logging.ERROR, line) for line in disabled_lines(prepared.table.disabled, prepared.lines)]
         for kept in prepared.kept:
+            if kept.kind == OPTIONS:
+                lines.append((logging.ERROR, f"TLS options {kept.name} are broken, the version that runs stays"))
+                continue
             text = reasons(kept.kind, kept.name, kept.errors, kept.place, prepared.lines)
             about = f"{spoken(kept.kind)} {kept.name}"
             lines.append((logging.ERROR, f"{about} is broken, the version that runs stays: {text}"))
@@ -270,7 +275,9 @@ class Publication:
     def _kept_running(self, wanted: DynamicConfig) -> Prepared:
         prepared = self._compiled(wanted, ())
         running = self.current
-        if running is None or not self._keeps or not prepared.table.disabled:
+        if running is None or not self._keeps:
+            return prepared
+        if not prepared.table.disabled and not lacked_by_entry_points(running.merged, wanted, self._static):
             return prepared
         dynamic, kept = keep_running(
             running.merged,

@@ -1,24 +1,27 @@
 """Keeping the running versions of objects that a reload has broken. No I/O.
 
-A router, service or middleware whose new version is broken stays in its running version, with all that this refers to
-and the new configuration lacks. Objects that are new and broken are disabled; deleted objects to which no kept object
-refers are removed. If a kept object refers to one whose new version is sound, it gets the new version.
+A router, service, middleware, transport, or set of TLS options whose new version is broken stays in its running
+version, with all that this refers to and the new configuration lacks. Objects that are new and broken are disabled;
+deleted objects to which no kept object, and no entry point, refers are removed. If a kept object refers to one whose
+new version is sound, it gets the new version.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from lbcore.config.difference import qualify
+from lbcore.config.difference import qualify, references
 from lbcore.config.dynamic import DynamicConfig
-from lbcore.config.resolved import entry_points_of
+from lbcore.config.resolved import entry_points_of, options_name, tls_of
 from lbcore.config.static import StaticConfig
+from lbcore.config.tls import DEFAULT
 from lbcore.config.validate.findings import Disabled
 
 Key = tuple[str, str]  # kind as in `Disabled`, and qualified name
 
+OPTIONS = "tlsOptions"  # which are never `Disabled`: what names them is
 PLACES = {
     "router": ("http", "routers"),
     "service": ("http", "services"),
@@ -30,10 +33,8 @@ PLACES = {
     "tcpServersTransport": ("tcp", "servers_transports"),
     "udpRouter": ("udp", "routers"),
     "udpService": ("udp", "services"),
+    OPTIONS: ("tls", "options"),
 }
-
-_LAYER_7 = ("middleware", "service", "serversTransport")
-_LAYER_4 = ("tcpMiddleware", "tcpService", "tcpServersTransport")
 Find = Callable[[DynamicConfig], Iterable[Disabled]]
 
 
@@ -100,9 +101,18 @@ def keep_running(
 
     Cost  one `find` for each level of objects that hide each other's problems; none if there are no problems.
     """
-    sound, objects = Objects(running, {(entry.kind, entry.name) for entry in disabled}), Objects(new)
-    found = {(entry.kind, entry.name): entry.errors for entry in problems}
+    out = {(entry.kind, entry.name) for entry in disabled} | _broken_options(running).keys()
+    sound, objects = Objects(running, out), Objects(new)
+    found = _errors(problems, new)
     kept: dict[Key, Kept] = {}
+    lacking = [(key, points) for key, points in lacked_by_entry_points(running, new, static).items() if key in sound]
+    for key, points in lacking:
+        text = f"it is not there any more, and entry point {', '.join(points)} has it in front of its routers"
+        kept[key] = Kept(*key, [text], sound[key].place)
+        objects[key] = sound[key]
+        _restore(key, sound, objects, static)
+    if lacking:
+        found = _errors(find(objects.config()), objects.config())
     while True:
         candidates = {
             key
@@ -115,16 +125,47 @@ def keep_running(
             break
         for key in roots or candidates:
             kept[key] = Kept(*key, found[key], objects[key].place)
+            objects[key] = sound[key]
             _restore(key, sound, objects, static)
-        found = {(entry.kind, entry.name): entry.errors for entry in find(objects.config())}
+        found = _errors(find(objects.config()), objects.config())
     if not kept:
         return new, []
     return objects.config(), [entry for key, entry in kept.items() if key not in found]
 
 
+def lacked_by_entry_points(running: DynamicConfig, new: DynamicConfig, static: StaticConfig) -> dict[Key, list[str]]:
+    """The middlewares that run, that are not in `new`, and that entry points have in front of routers of `new`: by
+    their keys, the names of these entry points."""
+    found: dict[Key, list[str]] = {}
+    for point, settings in static.entry_points.items():
+        for reference in settings.http.middlewares:
+            providers = [reference.rpartition("@")[2]] if "@" in reference else sorted(_providers(running))
+            for provider in providers:
+                name = qualify(reference, f"@{provider}")
+                gone = name in running.http.middlewares and name not in new.http.middlewares
+                if gone and any(
+                    qualify(reference, router) == name and point in entry_points_of(thing, static)
+                    for router, thing in new.http.routers.items()
+                ):
+                    found.setdefault(("middleware", name), []).append(point)
+    return found
+
+
+def _providers(config: DynamicConfig) -> set[str]:
+    return {name.rpartition("@")[2] for name in config.http.middlewares}
+
+
+def _errors(problems: Iterable[Disabled], config: DynamicConfig) -> dict[Key, list[str]]:
+    """What is wrong with the objects of a configuration, by their keys."""
+    return {(entry.kind, entry.name): entry.errors for entry in problems} | _broken_options(config)
+
+
+def _broken_options(config: DynamicConfig) -> dict[Key, list[str]]:
+    return {(OPTIONS, name): list(options.faults) for name, options in config.tls.options.items() if options.faults}
+
+
 def _restore(key: Key, sound: Objects, objects: Objects, static: StaticConfig) -> None:
-    """Restore the running version, and those objects to which it refers that do not exist any more."""
-    objects[key] = sound[key]
+    """Restore those objects below a restored one that do not exist any more."""
     below, seen = [key], {key}
     while below:
         for part in _references(below.pop(), objects, static):
@@ -154,29 +195,31 @@ def _references(key: Key, objects: Objects, static: StaticConfig) -> list[Key]:
     """The objects to which an object refers, by kind and qualified name; none if it does not exist."""
     kind, name = key
     thing = objects.get(key)
-    if thing is None:
+    if thing is None or kind == OPTIONS:
         return []
-    middleware, service, transport = _LAYER_4 if kind.startswith("tcp") else _LAYER_7
-    found: list[tuple[str, str]] = []
-    if kind == "udpRouter":
-        return [("udpService", qualify(thing.service, name))] if thing.service else []
-    if kind == "udpService":
-        return [("udpService", qualify(child, name)) for child in thing.children]
-    if kind in ("router", "tcpRouter"):
-        found += [(middleware, reference) for reference in thing.middlewares]
-        found.append((service, thing.service))
+    layer = kind[:3] if kind.startswith(("tcp", "udp")) else ""
+    plain = kind[3:4].lower() + kind[4:] if layer else kind
+    found = [*references(plain, name, thing)]
     if kind == "router":
-        found += [("router", parent) for parent in thing.parent_refs]
         for point in entry_points_of(thing, static):
             own = static.entry_points[point].http.middlewares
-            found += [(middleware, qualify(reference, name)) for reference in own]
-    if kind == "middleware" and thing.chain is not None:
-        found += [(middleware, reference) for reference in thing.chain.middlewares]
-    if kind == "service":
-        found += [(middleware, reference) for reference in thing.middlewares]
-        found += [(service, child) for child in thing.children]
-    if kind == "tcpService" and thing.weighted is not None:
-        found += [(service, child.name) for child in thing.weighted.services]
-    if kind in ("service", "tcpService") and thing.load_balancer is not None:
-        found.append((transport, thing.load_balancer.servers_transport))
-    return [(kind, qualify(reference, name)) for kind, reference in found if reference]
+            found += [("middleware", qualify(reference, name)) for reference in own]
+    if layer:
+        found = [(f"{layer}{of[0].upper()}{of[1:]}", to) for of, to in found]
+    return [*found, *_options_of(key, thing, objects, static)]
+
+
+def _options_of(key: Key, thing: Any, objects: Objects, static: StaticConfig) -> Iterator[Key]:
+    """The TLS options of a router. All routers of HTTP with TLS need the default ones to be sound, if there are any."""
+    kind, name = key
+    if kind == "router":
+        all_of = [tls_of(thing, point, static) for point in entry_points_of(thing, static)]
+    elif kind == "tcpRouter" and thing.tls is not None and not thing.tls.passthrough:
+        all_of = [thing.tls]
+    else:
+        return
+    for tls in all_of:
+        if tls is not None:
+            for options in (options_name(tls, name), DEFAULT):
+                if options != DEFAULT or (OPTIONS, DEFAULT) in objects:
+                    yield OPTIONS, options

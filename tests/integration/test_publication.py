@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import urllib.request
@@ -25,6 +28,11 @@ def ask_admin(lb: Instance, path: str) -> str:
     port = int(lb.logged(r"entry point traefik listens on \S+:(\d+)")[1])
     with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as answer:
         return str(answer.read().decode())
+
+
+def last_reload_succeeded(lb: Instance) -> bool:
+    found = dict(re.findall(r"^lbcore_config_last_reload_(\w+) (\S+)$", ask_admin(lb, "/metrics"), re.MULTILINE))
+    return float(found["success"]) > float(found["failure"])
 
 
 def with_parts(dynamic: dict[str, Any], **http: Any) -> dict[str, Any]:
@@ -181,6 +189,57 @@ def test_file_that_is_a_pipe_stops_neither_the_others_nor_the_end(tmp_path: Path
         assert lb.get() == (200, "two")
         lb.signal(signal.SIGTERM)
         assert lb.process.wait(20) == 0
+
+
+@pytest.mark.parametrize("kind", ["basicAuth", "digestAuth"])
+def test_users_in_a_pipe_stop_neither_reloads_nor_the_end(tmp_path: Path, backends: list[Backend], kind: str) -> None:
+    os.mkfifo(tmp_path / "users")
+    guarded = {"rule": "Path(`/guarded`)", "service": "backends", "middlewares": ["auth"]}
+    auth = {"auth": {kind: {"usersFile": str(tmp_path / "users")}}}
+    with running(tmp_path, dynamic_for(backends[0])) as lb:
+        lb.runs(1)
+        lb.write(with_parts(dynamic_for(backends[0]), routers={"guarded": guarded}, middlewares=auth))
+        lb.logged(r"middleware auth@file is disabled: .*users: it is a pipe, a socket or a device")
+        assert lb.get("/guarded")[0] == 404
+        lb.write(dynamic_for(backends[1]))
+        lb.runs(3)
+        assert lb.get() == (200, "two")
+        lb.signal(signal.SIGTERM)
+        assert lb.process.wait(20) == 0
+
+
+def test_tls_options_that_a_reload_breaks_or_deletes_stay(tmp_path: Path, backends: list[Backend]) -> None:
+    good = with_parts(
+        dynamic_for(backends[0]),
+        routers={"own": {"rule": "Host(`a.test`)", "service": "backends", "tls": {"options": "strict"}}},
+    )
+    strict = {"minVersion": "VersionTLS13"}
+    with running(tmp_path, {**good, "tls": {"options": {"strict": strict, "default": strict}}}, static=ADMIN) as lb:
+        lb.runs(1)
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+
+        def speaks(name: str) -> str | None:
+            with (
+                socket.create_connection(("127.0.0.1", lb.port), 10) as sock,
+                context.wrap_socket(sock, server_hostname=name) as client,
+            ):
+                return client.version()
+
+        assert (speaks("a.test"), speaks("b.test")) == ("TLSv1.3", "TLSv1.3")
+        unknown = {"minVersion": "VersionTLS99"}
+        broken = {"strict": {"minVersion": ["x"]}, "default": unknown}
+        for generation, options in ((2, broken), (3, {"default": unknown})):
+            lb.write({**good, "tls": {"options": options}})
+            lb.runs(generation)
+            assert (speaks("a.test"), speaks("b.test")) == ("TLSv1.3", "TLSv1.3")
+            assert not last_reload_succeeded(lb)
+        lb.logged(r"ERR TLS options strict@file are broken, the version that runs stays")
+        lb.logged(r"ERR TLS options default are broken, the version that runs stays")
+        lb.logged(r"ERR router own@file is broken, the version that runs stays: \S+: unknown TLS options: strict@file")
+        lb.write({**good, "tls": {"options": {"strict": {}, "default": strict}}})
+        lb.runs(4)
+        assert last_reload_succeeded(lb)
 
 
 def test_instance_without_a_provider_stays_up(tmp_path: Path) -> None:
