@@ -7,14 +7,10 @@ that of the plain configuration, and the ratio to it. `python` is a class whose 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import hashlib
-import http.client
 import json
 import sys
-import threading
-import time
 from pathlib import Path
 
 from rich.table import Table
@@ -24,12 +20,11 @@ from bench.job import Job, write
 from bench.load import LoadError, wrk
 from bench.options import positive
 from bench.peers import PEERS, Peer
-from bench.proxies import ROOT, chosen, free_ports, measure
+from bench.proxies import ROOT, chosen, measure
 from bench.report import print_tables, summarise
 from bench.tasks import AUTHORIZATION
 from bench.workloads import US, Sample, Target, Workload, per_request
 
-PATIENCE_S = 30.0  # for the start of an instance
 HEADERS = {"Cookie": f"theme=dark; lb={hashlib.sha256(b'one').hexdigest()[:16]}; consent=1", **AUTHORIZATION}
 STATIC = (
     "entryPoints: {{web: {{address: '127.0.0.1:{port}'}}, traefik: {{address: '127.0.0.1:0'}}}}\n"
@@ -64,35 +59,6 @@ def variant(name: str, services: str = PLAIN, more: str = "") -> Peer:
     return Peer(name, "lbcore", PEERS["lbcore"].version, configure)
 
 
-def watch(port: int) -> None:
-    """Read the live stream of an instance, from when it answers until it ends."""
-    end_s = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end_s:
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            connection = http.client.HTTPConnection("127.0.0.1", port)
-            connection.request("GET", "/api/live")
-            answer = connection.getresponse()
-            while answer.readline():
-                pass
-            return
-        time.sleep(0.05)
-
-
-def watched(viewers: int) -> Peer:
-    """lbcore whose dashboard so many people watch."""
-
-    def configure(program: str, folder: Path, job: Job) -> list[str]:
-        (port,) = free_ports(1)
-        command = variant("", more="api: {insecure: true}\n").configure(program, folder, job)
-        path = folder / "static.yml"
-        path.write_text(path.read_text().replace("127.0.0.1:0'", f"127.0.0.1:{port}'"))
-        for _ in range(viewers):
-            threading.Thread(target=watch, args=(port,), daemon=True).start()
-        return command
-
-    return Peer(f"{viewers} viewers of the dashboard", "lbcore", PEERS["lbcore"].version, configure)
-
-
 def task(name: str) -> Peer:
     """lbcore with one of `bench.tasks`."""
 
@@ -108,7 +74,6 @@ VARIANTS = [
     variant("access log", more="accessLog: {filePath: FOLDER/access.log}\n"),
     variant("sticky, two levels, health", TREE),
     variant("mirror of 10 %", MIRROR),
-    watched(5),
     variant("p2c", PLAIN.replace("servers:", "strategy: p2c, servers:")),
     variant("maxConnections", PLAIN.replace("servers:", "maxConnections: 10000, servers:")),
     variant("slowStart", PLAIN.replace("servers:", "slowStart: {{}}, servers:")),

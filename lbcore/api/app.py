@@ -25,6 +25,7 @@ from lbcore.api import catalogue, view
 from lbcore.api.console import Console, asker_of
 from lbcore.api.live import Live
 from lbcore.api.pages import Pages, SameOrigin
+from lbcore.api.paths import ChangePath
 from lbcore.api.processes import ProcessCollector
 from lbcore.api.prometheus import RequestCollector
 from lbcore.api.runtime import Runtime
@@ -35,6 +36,8 @@ from lbcore.routing.compile_own import DASHBOARD, METRICS, PART_HEADER, REST
 
 PER_PAGE = 100
 REST_LIMIT_BYTES = 64 << 20
+REST_METHODS = ["PUT", "DELETE"]
+TOKEN_HEADER = "x-lbcore-token"  # where `Authorization` belongs to a login in front of the API
 Handler = Callable[[Request], Any]
 
 _log = logging.getLogger("lbcore.api")
@@ -44,6 +47,7 @@ def make_app(runtime: Runtime, live: Live | None = None) -> Starlette:
     """The application, which reads all that it shows from `runtime` at each request. `live`: if there is an API."""
     api = _Api(runtime)
     base = (runtime.static.api.base_path if runtime.static.api else "/").rstrip("/")
+    has_rest = runtime.rest is not None and runtime.static.providers.rest is not None
     routes = [
         Route(f"{base}/api/version", api.version),
         Route(f"{base}/api/overview", api.overview),
@@ -51,12 +55,13 @@ def make_app(runtime: Runtime, live: Live | None = None) -> Starlette:
         Route(f"{base}/api/tree", api.tree),
         Route(f"{base}/api/state", api.state),
         Route(f"{base}/api/providers", api.providers),
-        Route(f"{base}/api/providers/{{name}}", api.rest, methods=["PUT", "DELETE"]),
+        *([ChangePath(f"{base}/api/providers/rest", api.rest, methods=REST_METHODS)] if has_rest else []),
+        Route(f"{base}/api/providers/{{name}}", api.no_rest, methods=REST_METHODS),
         Route(f"{base}/api/entrypoints", api.entry_points),
         Route(f"{base}/api/entrypoints/{{name:path}}", api.entry_point),
-        Route(f"{base}/api/reload", api.reload, methods=["POST"]),
+        ChangePath(f"{base}/api/reload", api.reload, methods=["POST"]),
         *(Console(runtime, live, api.refusal, api.turn).routes(base) if live is not None else []),
-        Route(f"{base}/api/certificates/renew", api.renew, methods=["POST"]),
+        ChangePath(f"{base}/api/certificates/renew", api.renew, methods=["POST"]),
         Route(f"{base}/api/certificates", api.certificates),
         Route(f"{base}/api/certificates/{{name}}", api.certificate),
         Route(f"{base}/api/{{layer}}/{{kind}}", api.objects),
@@ -159,7 +164,8 @@ async def _not_found(request: Request, error: Exception) -> Response:
 
 
 async def _not_allowed(request: Request, error: Exception) -> Response:
-    return Response(None, 405, headers=getattr(error, "headers", None))
+    headers = getattr(error, "headers", None) or {}
+    return Response(None, 405, headers={name: ", ".join(sorted(value.split(", "))) for name, value in headers.items()})
 
 
 def _no_page() -> Response:
@@ -291,8 +297,8 @@ class _Api:
     async def rest(self, request: Request) -> Response:
         """Replace the configuration of the provider `rest` by that in the body, or by nothing."""
         target, settings = self.runtime.rest, self.runtime.static.providers.rest
-        if target is None or settings is None or request.path_params["name"] != "rest":
-            return JSONResponse({"message": "only the provider rest can be updated, and if it is configured"}, 400)
+        if target is None or settings is None:
+            return await self.no_rest(request)
         if not settings.insecure:
             refusal = self.refusal(request, "the provider", settings.token)
         else:
@@ -321,12 +327,16 @@ class _Api:
             return JSONResponse({"message": f"nothing has changed: {error.strerror or error}"}, 500)
         return Response(bytes(body), media_type="application/json")
 
+    async def no_rest(self, request: Request) -> Response:
+        return JSONResponse({"message": "only the provider rest can be updated, and if it is configured"}, 400)
+
     def refusal(self, request: Request, what: str, token: str = "") -> Response | None:
         """Why a request may not change anything; None: it may. `token`: that it needs instead of the API's."""
         token = token or (self.runtime.static.api.token if self.runtime.static.api else "")
-        given = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if token and hmac.compare_digest(token.encode(), given.encode("latin-1")):
-            return None
+        bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
+        for given in (request.headers.get(TOKEN_HEADER, ""), bearer):
+            if token and hmac.compare_digest(token.encode(), given.encode("latin-1")):
+                return None
         without = f"{what} cannot be changed: api.token is not set; set it in the static file, and start again"
         problem = "wrong token" if token else without
         return JSONResponse({"message": problem}, 403)

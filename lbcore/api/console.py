@@ -14,12 +14,15 @@ from starlette.routing import Route
 
 from lbcore.api.actions import RefusedError, Target, change_member, set_weights, target_of, text_of
 from lbcore.api.explain import ExplainError, explain
-from lbcore.api.health import health_of
+from lbcore.api.health import check_view, health_of, last_check
 from lbcore.api.live import CannotWatchError, Live
 from lbcore.api.news import digest, news
+from lbcore.api.nodes import View
 from lbcore.api.pages import is_known, takes_gzip
+from lbcore.api.paths import ChangePath
 from lbcore.api.runtime import Runtime
 from lbcore.api.search import search
+from lbcore.api.structure import Structure
 from lbcore.api.tcp_view import tcp_service_view
 from lbcore.api.udp_view import udp_service_view
 from lbcore.api.view import service_view
@@ -87,9 +90,9 @@ class Console:
             Route(f"{base}/api/search", self.search),
             Route(f"{base}/api/history", self.history),
             Route(f"{base}/api/token", self.token),
-            Route(f"{base}/api/explain", self.explain, methods=["POST"]),
-            Route(f"{base}/api/{{layer}}/services/{{name:path}}/weights", self.weights, methods=["PUT", "DELETE"]),
-            Route(f"{base}/api/{{layer}}/services/{{name:path}}/members", self.members, methods=["POST"]),
+            ChangePath(f"{base}/api/explain", self.explain, methods=["POST"]),
+            ChangePath(f"{base}/api/{{layer}}/services/{{name:path}}/weights", self.weights, methods=["PUT", "DELETE"]),
+            ChangePath(f"{base}/api/{{layer}}/services/{{name:path}}/members", self.members, methods=["POST"]),
         ]
 
     async def structure(self, request: Request) -> Response:
@@ -129,10 +132,19 @@ class Console:
 
     async def history(self, request: Request) -> Response:
         id = request.query_params.get("id", "")
-        known = await self._live.read(lambda runtime, structure, views: id == "totals" or id in structure.nodes)
-        if not known:
+
+        def find(runtime: Runtime, structure: Structure, views: dict[str, View]) -> View | None:
+            if id != "totals" and id not in structure.nodes:
+                return None
+            part = structure.parts.get(structure.nodes.get(id, {}).get("service", ""))
+            member = next((member for key, member in part.members if key == id), None) if part is not None else None
+            last = last_check(runtime, member) if member is not None else None
+            return self._live.history.view(id) | ({"lastCheck": check_view(last)} if last is not None else {})
+
+        found = await self._live.read(find)
+        if found is None:
             return JSONResponse({"message": f"no such object: {id}"}, 404, headers=FRESH)
-        return JSONResponse(self._live.history.view(id), headers=FRESH)
+        return JSONResponse(found, headers=FRESH)
 
     async def token(self, request: Request) -> Response:
         """Whether a client has the right token."""

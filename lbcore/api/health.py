@@ -16,6 +16,7 @@ from lbcore.routing.mirroring import Mirroring
 from lbcore.routing.queue import WaitQueue
 from lbcore.routing.service import Service
 from lbcore.state.cells import ADMIN, CHECK, EJECTED
+from lbcore.state.check_result import CheckResult
 from lbcore.state.counters import ServerCounters
 from lbcore.state.region import Region
 
@@ -81,6 +82,8 @@ def _server(runtime: Runtime, balancer: LoadBalancer, index: int) -> Node:
     }
     if member.limit:
         node["maxConnections"] = member.limit
+    if (last := last_check(runtime, member)) is not None:
+        node["lastCheck"] = check_view(last)
     _add_weights(node, region, slot)
     if since := _since(region.changed_ns(slot)):
         node["since"] = since
@@ -99,13 +102,25 @@ def errors_of(member: Member, counters: ServerCounters) -> int:
     return counters.responses[5] + max(ended - sum(counters.responses[1:]), 0)
 
 
+def last_check(runtime: Runtime, member: Member) -> CheckResult | None:
+    """The last active check of a server; None: there was none."""
+    return runtime.last_check(member.name.removesuffix(f"|{member.key}"), member.key)
+
+
+def check_view(result: CheckResult) -> Node:
+    """An active check, as the API shows it: how long it took, when it ended (Unix time), and why it failed."""
+    at_s = time.time() - (time.monotonic() - result.at_s)
+    view: Node = {"at": round(at_s * 1000), "ms": round(result.took_s * 1000, 1)}
+    return view | {"error": result.error} if result.error else view
+
+
 def down_cause(runtime: Runtime, member: Member) -> str:
     """The reason why a server of a service may not be picked; empty if it may."""
     reasons = runtime.region.down_reasons(member.slot)
     texts = []
     if reasons & CHECK:
-        error = runtime.check_error(member.name.removesuffix(f"|{member.key}"), member.key)
-        texts.append(f"health check failed: {error or 'not checked yet'}")
+        last = last_check(runtime, member)
+        texts.append(f"health check failed: {last.error if last is not None and last.error else 'not checked yet'}")
     if reasons & EJECTED:
         texts.append("ejected: too many requests to it failed")
     if reasons & ADMIN:

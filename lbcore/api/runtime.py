@@ -18,6 +18,7 @@ from lbcore.config.udp import UdpRouter, UdpService
 from lbcore.routing.compile import compile_table
 from lbcore.routing.service import Service as RunningService
 from lbcore.routing.table import Table
+from lbcore.state.check_result import CheckResult
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
 from lbcore.tls.material import library_name
@@ -42,8 +43,8 @@ LAYERS = {
 }
 
 
-def _no_error(service: str, url: str) -> str:
-    return ""
+def _no_check(service: str, url: str) -> None:
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +203,8 @@ def _servers_of(service: Service | TcpService | UdpService) -> int:
 class Runtime:
     """One per instance; `update` follows its configurations.
 
-    check_error  returns the reason why the last active check of a server (service, URL) failed; empty if it did not.
     admin        URL of the admin server.
+    last_check   returns the last active check of a server (service, URL); None: there was none.
     log_lines_lost  lines of the log that could not be written.
     renew        orders certificates that serve any of some names anew, or all; returns the names of each.
     providers    the state of each provider.
@@ -220,7 +221,7 @@ class Runtime:
     static: StaticConfig
     region: Region
     admin: str = ""
-    check_error: Callable[[str, str], str] = _no_error
+    last_check: Callable[[str, str], CheckResult | None] = _no_check
     dynamic: DynamicConfig = field(default_factory=DynamicConfig)
     slots: SlotMap = field(default_factory=SlotMap)
     table: Table | None = None

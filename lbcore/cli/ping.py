@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import http.client
-import socket
 import ssl
 from typing import TYPE_CHECKING
 
 from lbcore.process.listeners import Address
+from lbcore.remote.unix import UnixConnection
 
 if TYPE_CHECKING:
     from lbcore.config.static import StaticConfig
@@ -33,7 +33,7 @@ def ask(static: StaticConfig) -> tuple[str, int, str]:
     context = ssl._create_unverified_context() if point.http.tls is not None else None  # it asks itself
     connection: http.client.HTTPConnection
     if address.path:
-        connection = _UnixConnection(address.path)
+        connection = UnixConnection(address.path, TIMEOUT_S)
         url = f"unix:{address.path}/ping"
     else:
         host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
@@ -51,17 +51,3 @@ def ask(static: StaticConfig) -> tuple[str, int, str]:
         raise PingError(str(error)) from error
     finally:
         connection.close()
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    """A connection to a Unix socket."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=TIMEOUT_S)
-        self._path = path
-
-    def connect(self) -> None:
-        """Connect. Raises OSError."""
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(TIMEOUT_S)
-        self.sock.connect(self._path)

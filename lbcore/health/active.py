@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Mapping
 
 from lbcore.config.dynamic import HealthCheck
@@ -16,6 +17,7 @@ from lbcore.health.patience import within
 from lbcore.health.probe import Probe, ProbeError, probe_for, tcp_probe_for
 from lbcore.health.udp import udp_probe_for
 from lbcore.state.cells import CHECK
+from lbcore.state.check_result import CheckResult
 from lbcore.state.region import Region
 
 JITTER = 0.1  # part of the interval, either way, so that the checks of many instances and servers spread
@@ -36,7 +38,7 @@ class ServiceCheck:
         self.name = name
         self.check = check
         self.tls = tls or {}
-        self.errors: dict[str, str] = {}  # reason of the last failure, by URL
+        self.results: dict[str, CheckResult] = {}  # of the last check, by URL
         self._region = region
         self._tasks: dict[str, tuple[int, asyncio.Task[None]]] = {}  # by URL: slot and loop
 
@@ -44,7 +46,7 @@ class ServiceCheck:
         """Check these servers from now on: URL to slot. Checks of servers that stay continue undisturbed."""
         for url in [url for url, (slot, _) in self._tasks.items() if servers.get(url) != slot]:
             self._tasks.pop(url)[1].cancel()
-            self.errors.pop(url, None)
+            self.results.pop(url, None)
         for url, slot in servers.items():
             if url not in self._tasks:
                 task = asyncio.create_task(self._keep_asking(url, slot), name=f"health of {url}")
@@ -70,22 +72,21 @@ class ServiceCheck:
             else:
                 probe = probe_for(url, check, self.tls.get(url))
         except (ValueError, ImportError) as unusable:
-            self.errors[url] = f"it cannot be asked: {unusable}"
+            self.results[url] = CheckResult(f"it cannot be asked: {unusable}", 0, time.monotonic())
             region.set_up(slot, False, CHECK)
             _log.error("Health check cannot be made. service=%s url=%s error=%s", self.name, url, unusable)
             return
         in_a_row = 0  # consecutive answers that contradict the status
         first = True
         while True:
+            asked_s = time.monotonic()
             error = await self._ask(probe)
             if error is None:
                 await asyncio.sleep(max(check.interval.total_seconds(), SHORTEST_S))
                 continue
             down = bool(region.down_reasons(slot) & CHECK)
-            if error:
-                self.errors[url] = error
-            else:
-                self.errors.pop(url, None)
+            now_s = time.monotonic()
+            self.results[url] = CheckResult(error, now_s - asked_s, now_s)
             in_a_row = in_a_row + 1 if down != bool(error) else 0
             # The first answer of a server that starts down decides, without a threshold.
             if in_a_row and ((first and check.start_down) or in_a_row >= (check.fall if error else check.rise)):

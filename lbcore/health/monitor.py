@@ -15,6 +15,7 @@ from lbcore.health.active import ServiceCheck
 from lbcore.health.audit import Counted, InFlightAudit
 from lbcore.health.passive import Ejections, Watched
 from lbcore.health.slow_start import SlowStarts, Starting
+from lbcore.state.check_result import CheckResult
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
 
@@ -163,10 +164,10 @@ class HealthMonitor:
         check.watch(servers)
         return check
 
-    def error(self, service: str, url: str) -> str:
-        """The reason why the last active check of a server failed; empty if it did not."""
+    def last_check(self, service: str, url: str) -> CheckResult | None:
+        """The last active check of a server; None: there was none."""
         check = self._checks.get(service)
-        return check.errors.get(url, "") if check else ""
+        return check.results.get(url) if check else None
 
 
 def is_counted(balancer: LoadBalancer) -> bool:

@@ -30,7 +30,7 @@ def contents(runtime: Runtime) -> str:
 
 def places(static: StaticConfig, listeners: Sequence[Listener]) -> Iterator[str]:
     """The addresses of API, metrics and ping, as far as entry points serve them without a router of the user."""
-    urls = {listener.entry_point: listener.url for listener in listeners if not listener.quic}
+    urls = {listener.entry_point: _url(static, listener) for listener in listeners if not listener.quic}
     if static.api is not None and static.api.insecure and "traefik" in urls:
         base = urls["traefik"] + static.api.base_path.rstrip("/")
         pages = [f"API on {base}/api/overview", *([f"dashboard on {base}/dashboard/"] if static.api.dashboard else [])]

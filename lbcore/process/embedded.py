@@ -198,7 +198,7 @@ class Proxy:
         self._admin = AdminServer() if is_wanted(self._static) else None
         admin_url = self._admin.url if self._admin else ""
         self._health = HealthMonitor(self._region, self._static)
-        self._runtime = Runtime(self._static, self._region, admin_url, self._health.error)
+        self._runtime = Runtime(self._static, self._region, admin_url, self._health.last_check)
         self._tasks = [
             asyncio.create_task(self._health.run(), name="lbcore health"),
             asyncio.create_task(

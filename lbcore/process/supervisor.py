@@ -81,7 +81,7 @@ class Supervisor:
             static,
             self._region,
             admin_url,
-            self._health.error,
+            self._health.last_check,
             workers=lambda: self._pool.statuses,
             log_lines_lost=lines_lost,
             bound=bound_addresses(listeners),

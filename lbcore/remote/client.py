@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
+import ssl
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
+
+from lbcore.remote.unix import UnixConnection
 
 TIMEOUT_S = 10
+TOKEN_HEADER = "X-Lbcore-Token"
 ELSEWHERE = "does it run, with `api` configured? If its API has another address, give that with --api or LBCORE_API"
-GUARDED = "a middleware stands in front of the API; ask on an entry point without one, as `api.insecure` has it"
+GUARDED = (
+    "a middleware stands in front of the API; give a name and a password as LBCORE_API=https://NAME:PASSWORD@host, "
+    "or ask on an entry point without one, as `api.insecure` has it"
+)
+FORMS = "write http://host:port, https://host, or unix:/path"
+UNTRUSTED = "SSL_CERT_FILE may name the authority that the certificate is of"
 
 
 class ApiError(Exception):
@@ -17,33 +27,49 @@ class ApiError(Exception):
 
 
 class ApiClient:
-    """`url`: of the API, e.g. http://127.0.0.1:8080. `token`: the permission to change something."""
+    """`url`: of the API, e.g. http://127.0.0.1:8080; https, and a name and a password in it, for one behind a login;
+    unix:/path for an entry point at a Unix socket. `token`: the permission to change something."""
 
     def __init__(self, url: str, token: str = "") -> None:
-        try:
-            parts = urlsplit(url)
-            self._host, self._port = parts.hostname or "", parts.port or 80
-        except ValueError:  # brackets, ports
-            self._host = ""
-        if not self._host or parts.scheme != "http":
-            raise ApiError(f"{url!r} is not the URL of an API: write http://host:port")
+        self._tls: ssl.SSLContext | None = None
+        self._headers: dict[str, str | bytes] = {TOKEN_HEADER: token.encode()} if token else {}
         if not token.isprintable():
             raise ApiError("the token holds control characters or line breaks")
-        self._url = url
-        self._path = parts.path.rstrip("/")
-        self._token = token.encode()
+        try:
+            parts = urlsplit(url)
+            self._host, self._port, path = parts.hostname or "", parts.port, parts.path
+        except ValueError:  # brackets, ports
+            raise ApiError(f"{url!r} is not the URL of an API: {FORMS}") from None
+        self._socket = path if parts.scheme == "unix" and not parts.netloc else ""
+        if not self._socket and (not self._host or parts.scheme not in ("http", "https")):
+            raise ApiError(f"{url!r} is not the URL of an API: {FORMS}")
+        login, _, place = parts.netloc.rpartition("@")
+        self._url = parts._replace(netloc=place).geturl()  # without a password, for what is said
+        self._path = "" if self._socket else path.rstrip("/")
+        if parts.scheme == "https":
+            self._tls = ssl.create_default_context()
+        if login:
+            user = unquote(login if ":" in login else f"{login}:")
+            self._headers["Authorization"] = b"Basic " + base64.b64encode(user.encode())
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if self._socket:
+            return UnixConnection(self._socket, TIMEOUT_S)
+        if self._tls is not None:
+            return http.client.HTTPSConnection(self._host, self._port, timeout=TIMEOUT_S, context=self._tls)
+        return http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT_S)
 
     def ask(self, path: str, method: str = "GET", body: Any = None) -> Any:
         """The JSON under `/api/...`. Raises ApiError."""
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT_S)
-        headers: dict[str, str | bytes] = {"Content-Type": "application/json"} if body is not None else {}
-        if self._token:
-            headers["Authorization"] = b"Bearer " + self._token
+        connection = self._connection()
+        headers = {**self._headers, **({"Content-Type": "application/json"} if body is not None else {})}
         try:
             data = json.dumps(body) if body is not None else None
             connection.request(method, self._path + path, data, headers)
             answer = connection.getresponse()
             text = answer.read().decode(errors="replace")
+        except ssl.SSLCertVerificationError as error:
+            raise ApiError(f"{self._url} is not trusted: {error.verify_message}; {UNTRUSTED}") from None
         except (OSError, http.client.HTTPException, UnicodeError) as error:  # the last of a host's name
             reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
             raise ApiError(f"no answer from {self._url}: {reason}; {ELSEWHERE}") from None

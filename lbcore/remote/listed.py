@@ -80,7 +80,8 @@ def _numbers(row: Node) -> list[str | Text]:
 
 
 class Routes:
-    """Routers: what they match, and where they lead. A line each, or several where that has no room."""
+    """Routers: what they match, where they lead, and what is wrong with them. A line each, or several where that has no
+    room."""
 
     def __init__(self, routers: list[Node]) -> None:
         self._routers = routers
@@ -93,22 +94,29 @@ class Routes:
         else:
             for router in self._routers:
                 line = Text(f"{router['name']} ", "bold", overflow="fold").append_text(_state(router))
-                yield line.append(f" {_where(router)} \u2192 ", "not bold").append_text(_service(router))
+                yield line.append(f" {_where(router)} \u2192 {_service(router)}", "not bold")
                 yield Text(f"  {router.get('rule') or '-'}", overflow="fold")
+                if problem := _problem(router):
+                    yield Text(f"  {problem}", "red", overflow="fold")
 
     def _in_lines(self) -> Table:
-        names = ("layer", "router", "status", "priority", "entry points", "rule", "middlewares", "service")
+        names = ["layer", "router", "status", "priority", "entry points", "rule", "middlewares", "service"]
+        if has_problems := any(map(_problem, self._routers)):
+            names.append("problem")
         table = plain_table(*names)
         for router in self._routers:
             about = (str(router.get("priority", "-")), _where(router), router.get("rule") or "-")
             middlewares = ", ".join(router.get("middlewares", [])) or "-"
-            table.add_row(router["layer"], router["name"], _state(router), *about, middlewares, _service(router))
+            cells = [router["layer"], router["name"], _state(router), *about, middlewares, _service(router)]
+            table.add_row(*cells, *([Text(_problem(router), "red")] if has_problems else []))
         return table
 
     def _in_two_lines(self) -> Table:
         table = plain_table("router", "status", "entry points", "service")
         for router in self._routers:
-            names = f"{router['name']}\n  {router.get('rule') or '-'}"
+            names = Text(f"{router['name']}\n  {router.get('rule') or '-'}")
+            if problem := _problem(router):
+                names.append(f"\n  {problem}", "red")
             table.add_row(names, _state(router), _where(router), _service(router))
         return table
 
@@ -121,12 +129,13 @@ def _where(router: Node) -> str:
     return ", ".join(router.get("entryPoints") or router.get("using", [])) or "-"
 
 
-def _service(router: Node) -> Text:
-    """Where it leads, and what is wrong with it."""
-    text = Text(router.get("service") or "-", "not bold")
-    if errors := "; ".join(router.get("error", [])):
-        text.append(f"  {errors}", "red")
-    return text
+def _service(router: Node) -> str:
+    return router.get("service") or "-"
+
+
+def _problem(router: Node) -> str:
+    """What is wrong with it; nothing if it runs."""
+    return "; ".join(router.get("error", []))
 
 
 class Fitted:

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import os
 import re
 import signal
@@ -148,6 +150,8 @@ def test_a_dead_server_is_told_with_its_cause(busy: Scene, browser: Browser) -> 
         expect(page.locator(".troubles")).to_contain_text("its main service blog-new fails over")
         page.goto(f"{busy.url}#/http/members/{quote(f'shop-v1@file|{busy.dead}', safe='@:')}")
         expect(page.locator(".facts").first).to_contain_text(re.compile(r"down so far1 time, .+ in all"))
+        last = re.compile("The last health check failed after .+: Connection refused")
+        expect(page.get_by_text(last)).to_be_visible()
         page.goto(f"{busy.url}#/servers?state=down")
         expect(page.locator("tbody tr")).to_have_count(2)
         expect(page.locator(".paging")).to_contain_text(re.compile(r"of 2 of \d+ servers"))
@@ -395,6 +399,37 @@ def test_a_change_needs_the_token_and_a_confirmation(busy: Scene, browser: Brows
         page.get_by_role("button", name="Reset weights…").click()
         dialog.get_by_role("button", name="Reset weights").click()
         expect(row).not_to_contain_text("overridden")
+
+
+def test_a_change_behind_a_login(browser: Browser, tmp_path: Path) -> None:
+    """The page is where Hardening has it: on an entry point of its own, behind a name and a password."""
+    guard = {"rule": "Host(`127.0.0.1`)", "service": "api@internal", "middlewares": ["login"], "entryPoints": ["web"]}
+    users = {"users": ["ann:{SHA}" + base64.b64encode(hashlib.sha1(b"a password").digest()).decode()]}
+    static = {"entryPoints": {"web": {"address": "127.0.0.1:0"}}, "api": {"token": TOKEN}}
+    with recorders("a", "b") as (a, b):
+        dynamic = {
+            "http": {
+                "routers": {
+                    "operators": guard,
+                    "shop": {"rule": "Host(`shop.test`)", "service": "shop", "entryPoints": ["web"]},
+                },
+                "middlewares": {"login": {"basicAuth": users}},
+                "services": {"shop": balancer(a.url, b.url)},
+            }
+        }
+        with running(tmp_path, dynamic, static=static) as instance:
+            instance.runs(1)
+            url = f"http://127.0.0.1:{instance.port}/dashboard/"
+            with opened(browser, url, login={"username": "ann", "password": "a password"}) as watched:
+                page = watched.page
+                page.goto(f"{url}#/http/services/shop@file")
+                is_live(page)
+                page.get_by_role("button", name=f"Drain {a.url}").click()
+                dialog = page.get_by_role("dialog")
+                dialog.get_by_label("Token").fill(TOKEN)
+                dialog.get_by_role("button", name="Drain").click()
+                expect(dialog).to_be_hidden()
+                expect(page.locator("tbody tr", has_text=a.url)).to_contain_text("drained")
 
 
 def test_the_theme_can_be_chosen_and_is_kept(busy: Scene, browser: Browser) -> None:

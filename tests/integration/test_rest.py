@@ -79,6 +79,8 @@ def test_what_is_put_is_used_whole_or_refused_whole(tmp_path: Path) -> None:
                 assert put(lb, configuration(one.url, "c"), token).status_code == 403
                 assert put(lb, b"", token, "DELETE").status_code == 403
             assert put(lb, wanted, name="file").status_code == 400
+            answer = put(lb, b"", method="GET")
+            assert (answer.status_code, answer.headers["allow"]) == (405, "DELETE, PUT")
             assert (ask(lb.port, "a")[0], ask(lb.port, "c")[0]) == (200, 404)
             assert "SECRET" not in lb.log + httpx.get(f"{admin(lb)}/api/rawdata", trust_env=False).text
         # After a restart it is there at once.

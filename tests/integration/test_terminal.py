@@ -152,6 +152,27 @@ def test_routes_of_all_layers_by_words(site: Site) -> None:
     assert site.ask("cert", "list") == (0, "no certificates\n")
 
 
+def test_what_is_wrong_with_a_router_has_a_column_of_its_own(site: Site) -> None:
+    bad = {"rule": "Host(`bad.test`)", "service": "shop", "middlewares": ["gone"]}
+    try:
+        site.lb.write({**site.dynamic, "http": {**site.dynamic["http"], "routers": {"bad": bad}}})
+        eventually(lambda: "bad@file" in site.ask("routes")[1], "the router is there")
+        code, text = site.ask("routes", "--disabled")
+        assert code == 2
+        head, row = text.splitlines()
+        service, problem = head.index("service"), head.index("problem")
+        assert row[service:problem].strip() == "shop"
+        assert row[problem:] == 'middleware "gone@file" does not exist'
+        for columns in (100, 60):
+            shown = plain(on_a_terminal("routes", "--disabled", "--api", site.api, columns=columns))
+            assert any(line.startswith("  middleware") for line in shown), shown
+            assert not any("shop" in line and "gone@file" in line for line in shown), shown
+    finally:
+        site.lb.write(site.dynamic)
+        eventually(lambda: site.ask("status")[0] == 0, "all is well")
+    assert "problem" not in site.ask("routes")[1]
+
+
 def test_top_has_rates_errors_latency_and_shares_of_all_layers(site: Site) -> None:
     done = threading.Event()
 

@@ -6,7 +6,7 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, HttpCredentials, Page, sync_playwright
 
 PATIENCE_MS = 60_000
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
@@ -47,10 +47,20 @@ class Watched:
 
 
 @contextlib.contextmanager
-def opened(browser: Browser, url: str, width: int = 1400, height: int = 900, dark: bool = False) -> Iterator[Watched]:
-    """A new page at an address, in a context of its own. Fails if the page had faults."""
+def opened(
+    browser: Browser,
+    url: str,
+    width: int = 1400,
+    height: int = 900,
+    dark: bool = False,
+    login: HttpCredentials | None = None,
+) -> Iterator[Watched]:
+    """A new page at an address, in a context of its own. Fails if the page had faults. `login`: of whoever looks."""
     context = browser.new_context(
-        viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light", locale="en-GB"
+        viewport={"width": width, "height": height},
+        color_scheme="dark" if dark else "light",
+        locale="en-GB",
+        http_credentials=login,
     )
     watched = Watched(context.new_page(), "/".join(url.split("/")[:3]) + "/")
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
+from ci import reference
 from lbcore.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,6 +85,23 @@ def test_metrics_exist(page: Path) -> None:
         parts = name.startswith(("lbcore_selection", "lbcore_selector"))  # of the header for C
         if not (parts or {name, short} & known or OF_REQUESTS.fullmatch(short) or prefix):
             wrong.add(name)
+    assert wrong == set()
+
+
+@pytest.mark.parametrize("name", ["nginx", "haproxy", "caddy"])
+def test_keys_that_take_the_place_of_directives_exist(name: str) -> None:
+    """In the column of lbcore: names with a capital letter inside, and those before a dot or a colon."""
+    parts = [section for kind in reference.ROOTS for section in reference.sections(kind)]
+    known = {key.name.lower() for section in parts for key in section.keys}
+    known |= {"web", "websecure", "https"}  # entry points of examples, and a scheme
+    wrong = set()
+    for line in (ROOT / f"docs/coming-from/{name}.md").read_text().splitlines():
+        cells = line.strip("| ").split(" | ")
+        for code in CODE.findall(cells[1]) if line.startswith("| ") and len(cells) == 2 else ():
+            if not code.startswith(("lbcore ", "--")):
+                bare = re.sub(r"\"[^\"]*\"|\b[A-Z]\w*|unix:\S*", "", code)  # values, NAME
+                words = re.findall(r"\b[a-z]+[A-Z]\w*|\b[a-z]\w*(?=[.:])", bare)
+                wrong |= {word for word in words if word.lower() not in known}
     assert wrong == set()
 
 

@@ -8,6 +8,7 @@ import json
 import logging
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
@@ -218,6 +219,45 @@ def test_members_are_drained_taken_out_and_reset_with_the_token_alone(caplog: py
             assert post(lb, "/api/http/services/no@file/members", {}, Authorization=f"Bearer {TOKEN}")[0] == 404
     lines = [record.getMessage() for record in caplog.records if record.name == "lbcore.api"]
     assert f"service all@file: {a.url} drains: it gets no new clients, and keeps its sessions (by 127.0.0.1)" in lines
+
+
+def test_the_last_check_of_a_server_is_told_also_while_it_takes_nothing_away() -> None:
+    with contextlib.ExitStack() as stack:
+        (a,) = stack.enter_context(patients("a"))
+        balancer = {"servers": [{"url": a.url}], **check(interval="200ms", fall=1000)}
+        lb = stack.enter_context(watched(config({"all": {"loadBalancer": balancer}})))
+        id = quote(f"http/members/all@file|{a.url}", safe="")
+
+        def last() -> dict[str, Any]:
+            found: dict[str, Any] = api(lb, f"/api/history?id={id}")[1].get("lastCheck", {})
+            tree = api(lb, "/api/http/services/all@file")[1]["health"]["servers"][0]
+            assert tree["status"] == "UP" and ("lastCheck" in tree or not found)
+            return found
+
+        eventually(lambda: last().get("ms", 0) > 0 and "error" not in last(), "a check that passes")
+        first = last()
+        a.status = 503
+        eventually(lambda: "503" in last().get("error", ""), "a check that fails")
+        assert last()["at"] >= first["at"] and abs(last()["at"] / 1000 - time.time()) < 60
+        assert "lastCheck" not in api(lb, "/api/history?id=http/services/all%40file")[1]
+
+
+def test_paths_that_change_something_take_their_own_methods_alone() -> None:
+    """They are not looked for among the objects of which lists are: `weights` is no service."""
+    own = {
+        "/api/http/services/all@file/weights": "DELETE, PUT",
+        "/api/http/services/all@file/members": "POST",
+        "/api/certificates/renew": "POST",
+        "/api/reload": "POST",
+        "/api/explain": "POST",
+    }
+    with recorders("a") as (a,), watched(config({"all": {"loadBalancer": {"servers": [{"url": a.url}]}}})) as lb:
+        for path, methods in own.items():
+            for method in ("GET", "HEAD", "PATCH"):
+                with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port_of(lb), timeout=30)) as connection:
+                    connection.request(method, path)
+                    answer = connection.getresponse()
+                    assert (answer.status, answer.headers["Allow"]) == (405, methods), (method, path)
 
 
 def test_a_page_of_another_origin_changes_and_reads_nothing() -> None:

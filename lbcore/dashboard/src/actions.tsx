@@ -24,7 +24,8 @@ const pending = signal<Action | null>(null);
 const said = signal("");
 
 function change<T>(path: string, method: string, body?: unknown): Promise<T> {
-  const headers = { Authorization: `Bearer ${token.value}`, "Content-Type": "application/json" };
+  // `Authorization` may belong to a login in front of the API.
+  const headers = { "X-Lbcore-Token": token.value, "Content-Type": "application/json" };
   return ask<T>(path, { method, headers, ...(body !== undefined && { body: JSON.stringify(body) }) });
 }
 

@@ -193,6 +193,14 @@ function Curves({ node }: { node: Node }): JSX.Element {
   );
 }
 
+/** What the last active health check of a server has found, also while that takes nothing away yet. */
+function LastCheck({ node }: { node: Node }): JSX.Element | null {
+  const last = useHistory(node.id)?.lastCheck;
+  if (!last) return null;
+  const found = last.error === undefined ? `passed in ${ms(last.ms)}` : `failed after ${ms(last.ms)}: ${last.error}`;
+  return <p class={last.error === undefined ? "muted" : "problem"}>The last health check {found}, at {moment(last.at)}.</p>;
+}
+
 /** The object in the form of the API, which names all settings. */
 function Configuration({ node }: { node: Node }): JSX.Element | null {
   const [shown, setShown] = useState("");
@@ -263,6 +271,7 @@ export function NodeView({ id }: { id: string }): JSX.Element {
         <h2>Now</h2>
         <Facts of={now(node, state)} />
         {node.shared && <p class="muted">Errors, latency and requests in flight are on the pages of its members: some of its servers have requests from elsewhere, too.</p>}
+        {node.kind === "member" && byId.value.get(node.service ?? "")?.healthCheck && <LastCheck node={node} />}
         {node.kind === "middleware" && <p class="muted">The sum of the routers and services that use it.</p>}
       </section>
       <Members service={node} />

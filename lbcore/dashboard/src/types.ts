@@ -197,6 +197,13 @@ export interface Info {
   };
 }
 
+/** An active health check: when it ended (Unix time in ms), how long it took, why it failed. */
+export interface LastCheck {
+  at: number;
+  ms: number;
+  error?: string;
+}
+
 export interface History {
   id: string;
   interval: number;
@@ -209,4 +216,6 @@ export interface History {
   p99: (number | null)[];
   inFlight: (number | null)[];
   queue: (number | null)[];
+  /** Of a server. */
+  lastCheck?: LastCheck;
 }
