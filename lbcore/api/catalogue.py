@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from lbcore.api.condition import problems
 from lbcore.api.health import health_of
-from lbcore.api.internal import Views, internal_routers, internal_services
+from lbcore.api.internal import Views, internal_middlewares, internal_routers, internal_services
 from lbcore.api.places import placed
 from lbcore.api.runtime import Runtime
 from lbcore.api.shape import View
@@ -47,15 +47,16 @@ def objects(runtime: Runtime, layer: str, kind: str) -> Views:
     match layer, kind:
         case "http", "routers":
             own = {name: router_view(runtime, name, router) for name, router in http.routers.items()}
-            return own | internal_routers(static)
+            return own | internal_routers(static, runtime.own_errors)
         case "http", "services":
             own = {name: service_view(runtime, name, service) for name, service in http.services.items()}
             users = {name: list(routers) for name, routers in service_users(runtime).items()}
-            for name, router in internal_routers(static).items():
+            for name, router in internal_routers(static, runtime.own_errors).items():
                 users.setdefault(router["service"], []).append(name)
             return own | internal_services(static, users)
         case "http", "middlewares":
-            return {name: middleware_view(runtime, name, config) for name, config in http.middlewares.items()}
+            own = {name: middleware_view(runtime, name, config) for name, config in http.middlewares.items()}
+            return own | internal_middlewares(static)
         case "tcp", "routers":
             return {name: tcp_router_view(runtime, name, router) for name, router in tcp.routers.items()}
         case "tcp", "services":

@@ -2,22 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+
 from lbcore.api.shape import View, add_users, named, shape
-from lbcore.config.resolved import challenge_points
+from lbcore.config.difference import qualify
+from lbcore.config.dynamic import RedirectScheme
+from lbcore.config.resolved import challenge_points, redirection_port
 from lbcore.config.static import MAX_PRIORITY, StaticConfig
-from lbcore.routing.compile_own import ACME_HTTP, CHALLENGE_RULE, METRICS_RULE, PING_RULE, REST_RULE, dashboard_rule
+from lbcore.routing.compile_own import (
+    ACME_HTTP,
+    ANY_RULE,
+    CHALLENGE_RULE,
+    METRICS_RULE,
+    NOOP,
+    OWN,
+    PING_RULE,
+    REST_RULE,
+    dashboard_rule,
+    redirection_name,
+    redirection_of,
+)
 
 Views = dict[str, View]
 
 
-def internal_routers(static: StaticConfig) -> Views:
+def redirections(static: StaticConfig) -> Iterator[tuple[str, str, int, RedirectScheme]]:
+    """Each redirection of an entry point: the entry point, name and priority of its router, its middleware."""
+    for point in static.stream_points:
+        settings = static.entry_points[point]
+        redirect = settings.http.redirections.entry_point if settings.http.redirections is not None else None
+        if redirect is not None and (port := redirection_port(redirect, static)) is not None:
+            yield point, redirection_name(point, redirect), redirect.priority, redirection_of(redirect, port)
+
+
+def internal_middlewares(static: StaticConfig) -> Views:
     """By qualified name."""
     found: Views = {}
+    for _, router, _, middleware in redirections(static):
+        name = f"redirect-{router}"
+        found[name] = {"redirectScheme": shape(middleware), "type": "redirectscheme"}
+        add_users(named(found[name], name, []), [router])
+    return found
 
-    def add(name: str, point: str, rule: str, priority: int) -> None:
-        view = {"entryPoints": [point], "service": name, "rule": rule, "priority": priority, "using": [point]}
-        told = shape(static.entry_points[point].observability) if point in static.entry_points else {}
-        found[name] = named({**view, "observability": told, "priorityStr": str(priority)}, name, [])
+
+def internal_routers(static: StaticConfig, errors: Mapping[str, Sequence[str]]) -> Views:
+    """By qualified name. `errors`: by entry point, why none of them runs there."""
+    found: Views = {}
+
+    def add(name: str, point: str, rule: str, priority: int, service: str = "", middleware: str = "") -> None:
+        view: View = {"entryPoints": [point], "service": service or name, "rule": rule, "using": [point]}
+        settings = static.entry_points.get(point)
+        before = [qualify(each, OWN) for each in settings.http.middlewares] if settings is not None else []
+        if middlewares := [*before, *([middleware] if middleware else [])]:
+            view["middlewares"] = middlewares
+        told = shape(settings.observability) if settings is not None else {}
+        view |= {"observability": told, "priority": priority, "priorityStr": str(priority)}
+        found[name] = named(view, name, list(errors.get(point, ())))
 
     if static.ping is not None and not static.ping.manual_routing:
         add("ping@internal", static.ping.entry_point, PING_RULE, MAX_PRIORITY)
@@ -34,6 +74,8 @@ def internal_routers(static: StaticConfig) -> Views:
         add("api@internal", "traefik", f"PathPrefix(`{base}/api`)", MAX_PRIORITY - 1)
         if static.api.dashboard:
             add("dashboard@internal", "traefik", dashboard_rule(base), MAX_PRIORITY - 2)
+    for point, name, priority, _ in redirections(static):
+        add(name, point, ANY_RULE, priority, NOOP, f"redirect-{name}")
     return found
 
 

@@ -284,6 +284,11 @@ class Runtime:
         kept = [f"the version before runs: {error}" for error in self.reload.kept.get((kind, name), [])]
         return list(self.errors(kind).get(name, [])), kept
 
+    @property
+    def own_errors(self) -> Mapping[str, list[str]]:
+        """By entry point: why none of lbcore's own routers runs there."""
+        return self.table.own_errors if self.table is not None else {}
+
     def roots(self, names: Collection[str] | None = None) -> Iterator[tuple[str, str, RunningService, list[str]]]:
         """The services to which running routers lead: layer (of LAYERS), qualified name, service, router names.
 

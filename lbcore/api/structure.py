@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lbcore.api.condition import redirects
-from lbcore.api.internal import internal_routers, internal_services
+from lbcore.api.internal import internal_middlewares, internal_routers, internal_services
 from lbcore.api.runtime import LAYERS, Runtime
 from lbcore.api.view import TYPES
 from lbcore.config.difference import qualify
@@ -197,9 +197,12 @@ class _Maker:
                     self.router_slots[node["id"]] = slot
                     self.units[1][slot] = node["id"]
                 yield node
-        for name, view in internal_routers(static).items():
+        for name, view in internal_routers(static, self.runtime.own_errors).items():
             node = self.named("http", "routers", name)
-            node |= {"rule": view["rule"], "priority": view["priority"], "middlewares": []}
+            if view["status"] == "disabled":
+                node |= {"status": "disabled", "errors": view["error"]}
+            steps = [f"http/middlewares/{step}" for step in view.get("middlewares", ())]
+            node |= {"rule": view["rule"], "priority": view["priority"], "middlewares": steps}
             node["entryPoints"] = [f"entrypoints/{point}" for point in view["using"]]
             node["service"] = f"http/services/{view['service']}"
             if (slot := slots.get(router_identity(name))) is not None:
@@ -211,6 +214,8 @@ class _Maker:
         for name, middleware in self.runtime.dynamic.http.middlewares.items():
             kind = middleware.kinds[0].replace("_", "") if middleware.kinds else ""
             yield self.named("http", "middlewares", name) | {"type": kind, "usedBy": []}
+        for name, view in internal_middlewares(self.runtime.static).items():
+            yield self.named("http", "middlewares", name) | {"type": view["type"], "usedBy": []}
         for name, of_tcp in self.runtime.dynamic.tcp.middlewares.items():
             kind = next((key for key in type(of_tcp).model_fields if getattr(of_tcp, key) is not None), "")
             yield self.named("tcp", "middlewares", name) | {"type": kind.replace("_", ""), "usedBy": []}

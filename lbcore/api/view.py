@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lbcore.api.health import health_of
+from lbcore.api.internal import internal_routers
 from lbcore.api.runtime import Runtime
 from lbcore.api.shape import View, add_users, named, shape
 from lbcore.config.difference import qualify
@@ -137,12 +138,15 @@ def service_users(runtime: Runtime) -> Mapping[str, list[str]]:
 
 
 def middleware_users(runtime: Runtime) -> Mapping[str, list[str]]:
-    """By middleware: the routers that refer to it, each once."""
+    """By middleware: the routers that refer to it, each once, lbcore's own among them."""
 
     def make() -> dict[str, list[str]]:
         users: dict[str, list[str]] = {}
         for router, config in runtime.dynamic.http.routers.items():
             for name in dict.fromkeys(middlewares_of(runtime, router, config)):
+                users.setdefault(name, []).append(router)
+        for router, view in internal_routers(runtime.static, runtime.own_errors).items():
+            for name in dict.fromkeys(view.get("middlewares", ())):
                 users.setdefault(name, []).append(router)
         return users
 

@@ -9,9 +9,10 @@ from libc.stdint cimport uint64_t
 from lbcore.http.freelist cimport FreeList, freelist_give, freelist_take
 from lbcore.http.head cimport RequestHead
 from lbcore.http.reflect cimport reflect
+from lbcore.http.render cimport forwarded_port
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
-from lbcore.http.span cimport span_eq
+from lbcore.http.span cimport span_eq, span_of
 from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Middleware, Pending, Reply, Slot, item_of
 from lbcore.proxy.attempt cimport Attempt
 from lbcore.proxy.entry_point cimport EntryPoint
@@ -65,6 +66,7 @@ cdef class WholeExchange(AnswerWay):
         if self.forward.trusted:
             self.request.release_aliases()
             self.request.note_forwarded()
+            settle_port(self.request)
         else:
             self.request.drop_managed()
         if self.request.framing.names_headers:
@@ -236,6 +238,13 @@ cdef class WholeExchange(AnswerWay):
                 (<Middleware>ending[0]).on_end(self.request, self.status, self)
             self.drop_slot()
         return 0
+
+
+cdef int settle_port(Request request) except -1:
+    """Say the port by the scheme that a trusted client has named, if it does: what middlewares make of that scheme changes no port."""
+    if request.find(b"x-forwarded-proto", 17).len and not request.find(b"x-forwarded-port", 16).len:
+        request.add_own(span_of(b"X-Forwarded-Port", 16), forwarded_port(request, request.head.encrypted))
+    return 0
 
 
 cdef Exchange exchange_take(EntryPoint entry_point, ClientStream client, Dialer dialer):

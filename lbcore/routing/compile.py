@@ -175,6 +175,7 @@ class _Compiler:
             udp_services=udp.services,
             balancers=self.services.balancers,
             disabled=disabled,
+            own_errors=self.routers.own.errors,
             warnings=warnings,
             limits=self.services.limits,
             order=self.routers.order[False],

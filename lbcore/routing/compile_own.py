@@ -38,6 +38,7 @@ PART_HEADER = "X-Lbcore-Service"  # towards the admin server; a client that send
 NO_SLOT = 0xFFFFFFFF
 CHALLENGE_RULE = "PathPrefix(`/.well-known/acme-challenge/`)"
 ANY_RULE = "HostRegexp(`^.+$`)"
+NO_LETTERS = re.compile(r"[\W_]+")
 NOT_ENCRYPTED_RULE = f"{ANY_RULE} && !HeaderRegexp(`X-Forwarded-Proto`, `(?i)^(https|wss)$`)"
 
 
@@ -47,8 +48,13 @@ def router_identity(name: str) -> str:
 
 
 def redirection_name(point: str, redirect: RedirectEntryPoint) -> str:
-    """The name of the router that redirects an entry point to another one."""
-    return f"{point}-to-{redirect.to}@internal"
+    """The name of the router that redirects an entry point: letters and digits, with a dash for what is between."""
+    return "-".join(filter(None, NO_LETTERS.split(f"{point}-to-{redirect.to}"))) + "@internal"
+
+
+def redirection_of(redirect: RedirectEntryPoint, port: str) -> model.RedirectScheme:
+    """The middleware of that router. `port`: to which it redirects."""
+    return model.RedirectScheme(scheme=redirect.scheme, port=port, permanent=redirect.permanent)
 
 
 def own_routers(static: StaticConfig) -> dict[str, str]:
@@ -88,8 +94,9 @@ def to_dashboard(base: str) -> model.RedirectRegex:
 class OwnRouters:
     """Builds them, and the services and answers that routers may name: `api@internal`, `ping@internal`, ...
 
-    ping   the middleware of `ping@internal`.
-    admin  URL of the server behind `api@internal` and `prometheus@internal`; empty = there is none.
+    ping    the middleware of `ping@internal`.
+    admin   URL of the server behind `api@internal` and `prometheus@internal`; empty = there is none.
+    errors  by entry point: why none of them runs there.
     """
 
     def __init__(
@@ -106,6 +113,7 @@ class OwnRouters:
         self.static, self.slots, self.found = static, slots, found
         self.middlewares, self.services = middlewares, services
         self.ping, self.admin, self.challenges = ping, admin, challenges
+        self.errors: dict[str, list[str]] = {}
 
     def observed(self, point: str, service: str, own: model.RouterObservability) -> tuple[bool, bool, bool]:
         """`Route.observe`: whether requests are logged, counted, and answered by lbcore itself."""
@@ -151,8 +159,9 @@ class OwnRouters:
         settings, ping = self.static.entry_points[point], self.static.ping
         redirections = settings.http.redirections
         if errors := self.middlewares.errors_of_entry_point(point, OWN):
+            self.errors[point] = list(dict.fromkeys(errors))
             text = f'entryPoint "{point}": lbcore\'s own routers, and its redirection, cannot run there'
-            self.found.warnings.append(f"{text}: {'; '.join(dict.fromkeys(errors))}")
+            self.found.warnings.append(f"{text}: {'; '.join(self.errors[point])}")
             return order.compiled
         among: list[tuple[int, Compiled]] = []  # the priorities of those that stand among the others
         challenged = point in challenge_points(self.static)
@@ -195,6 +204,6 @@ class OwnRouters:
         return self.route(point, ACME_HTTP, ACME_HTTP, NO_SERVICE, self.challenges)
 
     def redirection(self, point: str, redirect: RedirectEntryPoint, port: str) -> Route:
-        config = model.RedirectScheme(scheme=redirect.scheme, port=port, permanent=redirect.permanent)
         name = redirection_name(point, redirect)
-        return self.route(point, name, NOOP, NO_SERVICE, RedirectScheme(name, config), self.answer(NOOP))
+        step = RedirectScheme(name, redirection_of(redirect, port))
+        return self.route(point, name, NOOP, NO_SERVICE, step, self.answer(NOOP))

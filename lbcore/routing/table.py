@@ -69,6 +69,7 @@ class Table:
     services         by qualified name: those that routers lead to, and those below them.
     balancers        the services among these that choose among servers, without their gates.
     disabled         objects that could not be compiled.
+    own_errors       by entry point: why none of lbcore's own routers runs there.
     limits           limits of exchanges in flight by server; in force from `take_effect` on.
     middlewares      by qualified name; `places`: the routers and services in front of which each of them stands.
     made_of          what it was compiled of.
@@ -89,6 +90,7 @@ class Table:
     udp_services: Mapping[str, Service]
     balancers: dict[str, LoadBalancer]
     disabled: list[Disabled]
+    own_errors: Mapping[str, list[str]]
     warnings: list[str]
     limits: list[tuple[Server, int]]
     order: Mapping[str, list[Compiled]]

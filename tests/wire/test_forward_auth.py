@@ -162,6 +162,23 @@ def test_the_port_is_that_of_the_scheme_by_which_the_client_has_come(trust: bool
                 assert auth.asked[-1][1]["x-forwarded-port"] == at_server["x-forwarded-port"] == port
 
 
+@pytest.mark.parametrize("told", ["https", "http", ""])
+@pytest.mark.parametrize("changed", ["https", "http", ""])
+def test_the_port_does_not_follow_what_headers_sets(told: str, changed: str) -> None:
+    """It is that of the client's scheme, as a trusted proxy in front has said it."""
+    port = "443" if told == "https" else "80"
+    with serving(echo) as server, asking() as auth:
+        config = guarded(server.url, auth.url)
+        config["http"]["middlewares"]["says"] = {"headers": {"customRequestHeaders": {"X-Forwarded-Proto": changed}}}
+        for order in (["says", "auth"], ["auth", "says"]):
+            config["http"]["routers"]["all"]["middlewares"] = order
+            with edge(config, forwardedHeaders={"insecure": True}) as proxy:
+                lines = f"X-Forwarded-Proto: {told}\r\n".encode()
+                at_server = seen(proxy.ask((GET % lines).replace(b"shop.test:8080", b"shop.test")))
+                assert auth.asked[-1][1]["x-forwarded-port"] == at_server["x-forwarded-port"] == port
+                assert at_server.get("x-forwarded-proto", "") == changed
+
+
 def test_what_headers_has_set_about_a_proxy_goes_to_both() -> None:
     with serving(echo) as server, asking() as auth:
         config = guarded(server.url, auth.url)
