@@ -13,8 +13,14 @@ from lbcore.config.model import UNSUPPORTED, Object
 from lbcore.config.network import is_nowhere
 from lbcore.config.plugins import how_to_bypass
 from lbcore.config.report import SHOWN, with_places
-from lbcore.config.resolved import entry_points_of, is_of_version_2, tls_of, udp_entry_points_of
-from lbcore.config.rule import parse_rule, placeholders
+from lbcore.config.resolved import (
+    entry_points_of,
+    is_of_version_2,
+    tcp_entry_points_of,
+    tls_of,
+    udp_entry_points_of,
+)
+from lbcore.config.rule import is_catch_all, parse_rule, placeholders
 from lbcore.config.static import StaticConfig
 from lbcore.config.tcp import TcpService
 from lbcore.config.tls import RouterTls
@@ -99,7 +105,8 @@ class Linter:
         pairs = [(getattr(old, kind), getattr(new, kind)) for old, new in layers for kind in type(new).model_fields]
         if not known or any(changed_names(*pair) != ([], []) for pair in pairs):
             services = [*_layer4_services("tcp", dynamic.tcp.services), *_layer4_services("udp", dynamic.udp.services)]
-            others = [*_udp_routers(dynamic, self._static), *_unused_streams(dynamic)]
+            others = [*_same_tcp_rules(dynamic, self._static), *_udp_routers(dynamic, self._static)]
+            others += _unused_streams(dynamic)
             known = {"services": services, "others": others, "resolvers": [*self._other_resolvers(dynamic)]}
         self._streams = dynamic, known
         return known
@@ -283,6 +290,32 @@ def _layer4_services(layer: str, services: Mapping[str, TcpService] | Mapping[st
             yield from _members(where, [child.name for child in children], [child.weight for child in children])
 
 
+def _same_tcp_rules(dynamic: DynamicConfig, static: StaticConfig) -> Iterable[str]:
+    """Routers of TCP that get no connections, because another one with the same rule precedes them everywhere."""
+    tcp, rank = dynamic.tcp, static.providers.rank
+
+    def before(name: str) -> tuple[object, ...]:
+        router = tcp.routers[name]
+        usual = -1 if is_catch_all(router.rule) else len(router.rule.encode())
+        return -(router.priority or usual), rank(name), name
+
+    first: dict[tuple[str, bool, str], str] = {}
+    runs = [name for name, r in tcp.routers.items() if not r.faults and qualify(r.service, name) in tcp.services]
+    for name in sorted(runs, key=before):
+        router, rule = tcp.routers[name], "".join(tcp.routers[name].rule.split())
+        there = [(point, router.tls is not None, rule) for point in tcp_entry_points_of(router, static)]
+        others = {first[each] for each in there if each in first}
+        if len(others) == 1 and all(each in first for each in there):
+            (other,) = others
+            where = tcp.routers[other].place or other
+            yield (
+                f"{_place(router, 'tcp router', name)} has the rule of {other.rpartition('@')[0]} ({where}), "
+                "which is asked first"
+            )
+        for each in there:
+            first.setdefault(each, name)
+
+
 def _udp_routers(dynamic: DynamicConfig, static: StaticConfig) -> Iterable[str]:
     """Routers that get no datagrams, because an entry point of UDP has one router: the last by name, as in Traefik."""
     routers = dynamic.udp.routers
@@ -343,6 +376,10 @@ def _unused_streams(dynamic: DynamicConfig) -> Iterable[str]:
     yield from _names("tcp service", tcp.services, tcp.services.keys() - reached)
     of_routers = {qualify(m, name) for name, router in tcp.routers.items() for m in router.middlewares}
     yield from _names("tcp middleware", tcp.middlewares, tcp.middlewares.keys() - of_routers)
+    balancers = {name: each.load_balancer for name, each in tcp.services.items() if each.load_balancer is not None}
+    of_services = {qualify(each.servers_transport, name) for name, each in balancers.items() if each.servers_transport}
+    transports = tcp.servers_transports.keys() - of_services
+    yield from _names("tcp servers transport", tcp.servers_transports, transports)
     udp = dynamic.udp
 
     def below_udp(name: str) -> list[str]:
