@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -65,7 +66,7 @@ def options_of(labels: Mapping[str, str], kind: str, enabled: bool, network: str
 
     return Options(
         switch("traefik.enable", lower.get("traefik.enable"), enabled),
-        of("network") or network,
+        network if (named := of("network")) is None else named,
         switch("traefik.docker.allownonrunning", of("allownonrunning"), False),
         switch("traefik.swarm.lbswarm", of("lbswarm"), False),
     )
@@ -198,7 +199,7 @@ class DockerStore(ExposingStore):
 
     def _add(self, details: Answer, by_id: Mapping[str, Answer], found: Round) -> None:
         name = str(details.get("Name") or "").lstrip("/")
-        labels = {str(key): str(value) for key, value in ((details.get("Config") or {}).get("Labels") or {}).items()}
+        labels = _labels(details)
         place = f"container {name}"
         try:
             options = options_of(labels, "docker", self._settings.exposed_by_default, self._settings.network)
@@ -254,6 +255,10 @@ class DockerStore(ExposingStore):
             other = next((each for key, each in by_id.items() if _is_called(key, each, mode.partition(":")[2])), None)
             if other is None or depth > 2:
                 raise ValueError(f"the container whose network it shares is not there: {mode.partition(':')[2][:12]}")
+            # The networks are those of the other one, which may say which of them is meant.
+            with contextlib.suppress(ValueError):
+                if named := options_of(_labels(other), "docker", False, "").network:
+                    options = replace(options, network=named)
             return self._address(other, options, port, by_id, found, depth + 1)
         network, is_wanted = choose(networks, options.network)
         if network is None:
@@ -289,6 +294,10 @@ def _runs(details: Answer) -> bool:
     state = details.get("State") or {}
     status = str(state.get("Status") or "")
     return status in ("running", "paused") or (not status and bool(state.get("Running")))
+
+
+def _labels(details: Answer) -> dict[str, str]:
+    return {str(key): str(value) for key, value in ((details.get("Config") or {}).get("Labels") or {}).items()}
 
 
 def _mode(details: Answer) -> str:

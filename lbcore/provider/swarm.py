@@ -11,16 +11,16 @@ from lbcore.config.static.providers import SwarmProvider
 from lbcore.errors import ConfigError, Problem
 from lbcore.provider.combine import Part
 from lbcore.provider.constraints import Subject
-from lbcore.provider.docker import Options, options_of
+from lbcore.provider.docker import Options, options_of, service_name
 from lbcore.provider.docker_api import DockerClient
 from lbcore.provider.exposure import LABELS, ExposingStore, Round
 from lbcore.provider.follow import Reading
 from lbcore.provider.labels import Labelled, rule_data
 from lbcore.provider.places import Network, choose
 from lbcore.provider.trust import holds, own_container, trusted_socket
-from lbcore.template.engine import normalize
 
 Answer = dict[str, Any]
+INGRESS = "ingress"  # the network of published ports, in which every service is that has some
 
 
 class SwarmStore(ExposingStore):
@@ -88,24 +88,27 @@ class SwarmStore(ExposingStore):
         if options.by_swarm and mode == "dnsrr":
             found.warnings.append(f"{place}: lbswarm has no effect with the endpoint mode dnsrr")
         by_swarm = options.by_swarm and mode == "vip"
-        places = [_networks((service.get("Endpoint") or {}).get("VirtualIPs") or [], "NetworkID", names)]
-        if not by_swarm:
+        if by_swarm:
+            virtual = (service.get("Endpoint") or {}).get("VirtualIPs") or []
+            places = [(name, _networks(virtual, "NetworkID", names))]
+        else:
             places = [
-                list(_of_task(task, names, addresses)) for task in sorted(tasks, key=lambda each: str(each["ID"]))
+                (_name_of(task, spec), list(_of_task(task, names, addresses)))
+                for task in sorted(tasks, key=lambda each: str(each["ID"]))
             ]
-        places = [networks for networks in places if networks]
+        places = [(called, inner) for called, networks in places if (inner := _inner(networks, options.network))]
         if not places and not self._settings.allow_empty_services:
             return
         age = (str(service.get("UpdatedAt") or ""), key)
         is_own = any(self._about_own.has(_container_of(task)) for task in tasks)
         trusted = is_own or holds(service, trusted_socket(self._settings.endpoint))
-        for number, networks in enumerate(places or [[]]):
-            normal = normalize(name)
+        normal = service_name(name, labels)
+        for number, (called, networks) in enumerate(places or [(name, [])]):
             thing = Labelled(
                 place,
                 normal,
                 labels,
-                rule_data(normal, labels),
+                rule_data(normal, labels, called),
                 bool(places),
                 partial(self._address, name, networks, options, found),
                 trusted,
@@ -129,6 +132,17 @@ class SwarmStore(ExposingStore):
         return network.address, port
 
 
+def _name_of(task: Answer, spec: Answer) -> str:
+    """The name of a task of a service: by its place, or by its identity in one that runs on every node."""
+    is_global = (spec.get("Mode") or {}).get("Global") is not None
+    return f"{spec.get('Name')}.{task['ID'] if is_global else task.get('Slot')}"
+
+
+def _inner(networks: list[Network], wanted: str) -> list[Network]:
+    """Without the network of published ports, unless it is the wanted one, or there is no other."""
+    return [network for network in networks if network.name == wanted or network.name != INGRESS] or networks
+
+
 def _container_of(task: Answer) -> str:
     return str(((task.get("Status") or {}).get("ContainerStatus") or {}).get("ContainerID") or "")
 
@@ -141,7 +155,7 @@ def _of_task(task: Answer, names: Mapping[str, str], addresses: Mapping[str, str
         if name == "host" and (address := addresses.get(str(task.get("NodeID")), "")):
             yield Network(name, address)
             continue
-        if str(network.get("ID")) not in names or name == "ingress":
+        if str(network.get("ID")) not in names:
             continue
         for address in attached.get("Addresses") or []:
             host, _, prefix = str(address).partition("/")
@@ -152,6 +166,6 @@ def _networks(virtual: list[Answer], key: str, names: Mapping[str, str]) -> list
     found = []
     for each in virtual:
         name, (host, _, prefix) = names.get(str(each.get(key)), ""), str(each.get("Addr") or "").partition("/")
-        if name and host and name != "ingress":
+        if name and host:
             found.append(Network(name, host, int(prefix or 0)))
     return found

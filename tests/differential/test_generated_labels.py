@@ -90,7 +90,7 @@ OBJECTS: dict[tuple[str, str], Options] = {
 }
 COMPARED = (
     "rule", "service", "entryPoints", "middlewares", "tls", "priority", "loadBalancer", "addPrefix", "stripPrefix",
-    "compress", "redirectScheme", "headers", "status",
+    "compress", "redirectScheme", "headers", "status", "weighted", "mirroring", "failover", "highestRandomWeight",
 )  # fmt: skip
 KINDS = [(layer, kind) for layer in ("http", "tcp", "udp") for kind in ("routers", "services", "middlewares")][:-1]
 NOTHING: tuple[Any, ...] = ("", None, 0, False, [], [""], {})
@@ -177,6 +177,8 @@ def view(thing: Mapping[str, Any]) -> dict[str, Any]:
         if re.fullmatch("_[0-9a-f]{5}", cookie.get("name", "")):
             del cookie["name"]  # Traefik tells it when the service is used
         (balancer.get("healthCheck") or {}).pop("unhealthyInterval", None)
+        if name := balancer.get("serversTransport"):
+            balancer["serversTransport"] = name.partition("@")[0]  # Traefik tells its provider when it is used
         # Of a container that does not run, Traefik keeps the settings of its server.
         balancer["servers"] = [server for server in balancer.get("servers", ()) if server.keys() & {"url", "address"}]
     if (tls := found.get("tls")) is not None:

@@ -105,9 +105,34 @@ def test_options_in_labels() -> None:
     for first, last in (("false", "true"), ("true", "false")):
         labels = {"traefik.enable": last, "traefik.Enable": first}
         assert options_of(labels, "docker", True, "").enabled is (last == "true")
+    # A label without a value names no network, whatever the provider's option says.
+    assert options_of({"traefik.docker.network": ""}, "docker", True, "m").network == ""
     assert service_name("/shop_1", {}) == "shop-1"
     compose = {"com.docker.compose.service": "web", "com.docker.compose.project": "my_shop"}
     assert service_name("x", compose) == "web-my-shop"
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "address"), [("", "", "127.0.0.2"), ("b", "", "127.0.0.3"), ("b", "c", "127.0.0.4")]
+)
+def test_a_container_in_the_network_of_another_one_is_where_that_says(own: str, other: str, address: str) -> None:
+    def container(name: str, network: str, mode: str, **more: Any) -> dict[str, Any]:
+        labels = {"traefik.docker.network": network} if network else {}
+        return {
+            "Id": name * 64,
+            "Name": f"/{name}",
+            "Config": {"Labels": labels},
+            "State": {"Status": "running"},
+            "HostConfig": {"NetworkMode": mode},
+            "NetworkSettings": {"Ports": {"80/tcp": None}, **more},
+        }
+
+    networks = {name: {"IPAddress": f"127.0.0.{at}"} for at, name in enumerate("abc", 2)}
+    both = [container("1", own, f"container:{'2' * 64}"), container("2", other, "bridge", Networks=networks)]
+    reading = DockerStore(DockerProvider())._reading({each["Id"]: each for each in both})
+    balancer = reading.config.http.services["1"].load_balancer
+    assert balancer is not None
+    assert [server.url for server in balancer.servers] == [f"http://{address}:80"]
 
 
 Handler = Callable[[str, dict[str, str]], tuple[int, bytes]]
