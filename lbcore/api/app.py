@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import generate_latest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -35,6 +35,7 @@ from lbcore.config.static import Prometheus
 from lbcore.routing.compile_own import DASHBOARD, METRICS, PART_HEADER, REST
 
 PER_PAGE = 100
+TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"  # of Prometheus: all names are such that any reader takes them
 REST_LIMIT_BYTES = 64 << 20
 REST_METHODS = ["PUT", "DELETE"]
 TOKEN_HEADER = "x-lbcore-token"  # where `Authorization` belongs to a login in front of the API
@@ -78,15 +79,17 @@ def make_app(runtime: Runtime, live: Live | None = None) -> Starlette:
     if runtime.static.api is None:  # what is there is not for all who reach the metrics, or a provider
         routes = [route for route in routes if route.path.startswith(f"{base}/api/providers/")]
     if runtime.static.metrics and runtime.static.metrics.prometheus:
-        routes.append(Route("/metrics", api.metrics))
+        routes += [Route(path, api.metrics) for path in ("/metrics", "/metrics/")]
     own = re.escape(base)
     parts = {
         DASHBOARD: re.compile(rf"{own}/((dashboard|assets)(/.*)?)?"),
-        METRICS: re.compile("/metrics"),
+        METRICS: re.compile("/metrics/?"),
         REST: re.compile(rf"{own}/api/providers/.*"),
     }
     wrappers = [Middleware(_Failures), Middleware(SameOrigin), Middleware(_Parts, parts=parts)]
-    return Starlette(routes=routes, exception_handlers={404: _not_found, 405: _not_allowed}, middleware=wrappers)
+    app = Starlette(routes=routes, exception_handlers={404: _not_found, 405: _not_allowed}, middleware=wrappers)
+    app.router.redirect_slashes = False  # to a URL whose scheme is not that of the client
+    return app
 
 
 class _Root:
@@ -177,16 +180,29 @@ def _missing(kind: str, name: str) -> Response:
     return PlainTextResponse(text, 404, headers={"X-Content-Type-Options": "nosniff"})
 
 
+def _first(request: Request, key: str) -> str:
+    """The first value of a key of the query."""
+    return next(iter(request.query_params.getlist(key)), "")
+
+
+def _number(request: Request, key: str, default: int) -> int:
+    """A number of the query; 0 for what is none."""
+    text = _first(request, key)
+    try:
+        return int(text) if text else default
+    except ValueError:
+        return 0
+
+
 def _page(request: Request, views: list[View]) -> Response:
     """The requested page of a list."""
-    query = request.query_params
-    try:
-        page, per_page = int(query.get("page", 1)), int(query.get("per_page", PER_PAGE))
-        if page < 1 or per_page < 1 or (page > 1 and (page - 1) * per_page >= len(views)):
-            raise ValueError
-    except ValueError:
-        message = f"invalid request: page: {query.get('page', '1')}, per_page: {query.get('per_page', PER_PAGE)}"
-        return PlainTextResponse(json.dumps({"message": message}) + "\n", 400)
+    page, per_page = _number(request, "page", 1), _number(request, "per_page", PER_PAGE)
+    wrong = next((f"{key}: {value}" for key, value in (("per_page", per_page), ("page", page)) if value < 1), "")
+    if not wrong and page > 1 and (page - 1) * per_page >= len(views):
+        wrong = f"page: {page}, per_page: {per_page}"
+    if wrong:
+        text = json.dumps({"message": f"invalid request: {wrong}"}, separators=(",", ":")) + "\n"
+        return PlainTextResponse(text, 400, headers={"X-Content-Type-Options": "nosniff"})
     following = page + 1 if page * per_page < len(views) else 1
     return JSONResponse(views[(page - 1) * per_page : page * per_page], headers={"X-Next-Page": str(following)})
 
@@ -227,7 +243,7 @@ class _Api:
         settings = runtime.static.metrics.prometheus if runtime.static.metrics is not None else None
         registry.register(RequestCollector(runtime, settings or Prometheus()))
         registry.register(ProcessCollector(runtime))
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(registry), media_type=TEXT_FORMAT)
 
     @_aside
     def tree(self, runtime: Runtime, request: Request) -> Response:
@@ -253,7 +269,7 @@ class _Api:
     @_aside
     def certificates(self, runtime: Runtime, request: Request) -> Response:
         """A list, filtered and in pages."""
-        search, status = (request.query_params.get(key, "").lower() for key in ("search", "status"))
+        search, status = (_first(request, key).lower() for key in ("search", "status"))
         views = [certificate.view() for certificate in runtime.certificates()]
         found = [
             each
@@ -276,9 +292,8 @@ class _Api:
         if kind not in catalogue.KINDS.get(layer, ()):
             return _no_page()
         views = catalogue.objects(runtime, layer, kind).values()
-        query = request.query_params
-        keys = ("search", "status", "serviceName", "middlewareName")
-        return _page(request, catalogue.select(views, *(query.get(key, "") for key in keys)))
+        keys = ["search", "status", *(["serviceName", "middlewareName"] if kind == "routers" else [])]
+        return _page(request, catalogue.select(views, *(_first(request, key) for key in keys)))
 
     @_aside
     def object(self, runtime: Runtime, request: Request) -> Response:

@@ -179,14 +179,14 @@ def fleet(runtime: Runtime) -> View | None:
     return {"name": found.name, "instances": found.instances, "problem": found.problem, "shed": found.shed}
 
 
-def select(views: Iterable[View], search: str, status: str, service: str, middleware: str) -> list[View]:
-    """The objects that match the filters of a list; empty filters match all."""
+def select(views: Iterable[View], search: str, status: str, service: str = "", middleware: str = "") -> list[View]:
+    """The objects that match the filters of a list; empty filters match all. `service`, `middleware`: of routers."""
     found = []
     for view in views:
-        text = " ".join(str(view.get(key, "")) for key in ("name", "rule", "service"))
-        if search.lower() not in text.lower() or (status and view["status"] != status):
+        text = f"{view['name']} {view.get('rule', '')}"
+        if search.lower() not in text.lower() or (status and view["status"] != status.lower()):
             continue
-        if service and qualify(str(view.get("service", "")), view["name"]) != service:
+        if service and service not in (asked := str(view.get("service", "")), qualify(asked, view["name"])):
             continue
         if middleware and middleware not in view.get("middlewares", []):
             continue

@@ -231,7 +231,10 @@ def test_requests_had_the_same_outcomes(both: dict[str, Watched]) -> None:
     "path",
     ["http/routers", "http/services", "http/middlewares", "tcp/routers", "tcp/services", "tcp/middlewares",
      "udp/routers", "udp/services", "certificates", "entrypoints", "http/routers?search=strip",
-     "http/routers?status=disabled", "http/routers?serviceName=plain@file", "http/routers?middlewareName=cut@file"],
+     "http/routers?status=disabled", "http/routers?serviceName=plain@file", "http/routers?middlewareName=cut@file",
+     "http/routers?status=ENABLED", "http/routers?serviceName=plain", "http/routers?search=plain",
+     "http/routers?page=&per_page=", "http/routers?page=1&page=2", "http/services?serviceName=plain@file",
+     "http/routers?search=strip&search=plain"],
 )  # fmt: skip
 def test_lists(both: dict[str, Watched], path: str) -> None:
     (status, headers, text), (status2, headers2, text2) = (both[name].fetch(f"/api/{path}") for name in WHICH)
@@ -245,13 +248,21 @@ def test_lists(both: dict[str, Watched], path: str) -> None:
     ["http/routers/strip@file", "http/services/tree@file", "http/middlewares/both@file", "tcp/services/pool@file",
      "udp/routers/dns@file", "udp/services/parts@file", "udp/routers/nope@file", "entrypoints/dns",
      "http/services/nope@file", "http/routers/nope", "tcp/routers/nope@file", "http/bogus", "entrypoints/web",
-     "entrypoints/nope"],
+     "entrypoints/nope", "http/routers?page=0", "http/routers?per_page=-1", "http/routers?page=abc",
+     "http/routers?page=99", "http/services?per_page=x", "overview/", "version/", "rawdata/"],
 )  # fmt: skip
 def test_single_objects(both: dict[str, Watched], path: str) -> None:
     (status, headers, text), (status2, headers2, text2) = (both[name].fetch(f"/api/{path}") for name in WHICH)
     assert (status2, headers2["content-type"]) == (status, headers["content-type"])
     if text.startswith("{"):
         assert comparable(json.loads(text2)) == comparable(json.loads(text))
+
+
+def test_metrics_are_said_to_be_in_the_form_that_all_read(both: dict[str, Watched]) -> None:
+    for path in ("/metrics", "/metrics/"):
+        (status, theirs, _), (status2, ours, _) = (both[name].fetch(path) for name in WHICH)
+        assert status == status2 == 200
+        assert theirs["content-type"].startswith(ours["content-type"])
 
 
 def test_overview(both: dict[str, Watched]) -> None:
