@@ -301,9 +301,8 @@ class AcmeAgent:
             resolver = self._resolvers[job.wanted.resolver]
             if job.running or job.at > now or resolver.slots.locked() or resolver.not_before > now:
                 continue
-            if resolver.allowance.wait_s(steady) > 0:
+            if not resolver.may_order(self._held.get(key), steady):
                 continue
-            resolver.allowance.take()
             job.running, job.forced = True, False
             task = asyncio.create_task(self._order(key, job, resolver))
             self._tasks.add(task)

@@ -22,6 +22,7 @@ from lbcore.tls.describe import UNREADABLE
 
 ORDERS_AT_ONCE = 4  # of one resolver
 ORDERS_BURST, ORDER_S = 100, 36.0  # of one resolver: this many at once, then one in this many seconds
+SHORT_LIFE_S = 86400.0  # CAs whose certificates last less have no such limits, and renewals that wait come too late
 
 _log = logging.getLogger("lbcore.acme")
 
@@ -57,6 +58,11 @@ class Held:
             return self.suggested
         begins, ends = self.certificate.not_valid_before_utc, self.certificate.not_valid_after_utc
         return renewal_due(begins.timestamp(), ends.timestamp(), duration_h, self.share)
+
+    @property
+    def life_s(self) -> float:
+        """How long it lasts in all."""
+        return (self.certificate.not_valid_after_utc - self.certificate.not_valid_before_utc).total_seconds()
 
     @property
     def ends(self) -> float:
@@ -95,6 +101,15 @@ class Resolver:
         self.solvers: list[Solver] = []
         self.not_before = 0.0  # no order begins before this time
         self.asking = False  # a request for renewal information is running
+
+    def may_order(self, old: Held | None, now: float) -> bool:
+        """Whether an order may begin now; it is counted then. `old`: the certificate that it renews."""
+        if old is not None and old.life_s < SHORT_LIFE_S:
+            return True
+        if self.allowance.wait_s(now) > 0:
+            return False
+        self.allowance.take()
+        return True
 
     @property
     def has_dns(self) -> bool:

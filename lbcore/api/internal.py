@@ -10,6 +10,7 @@ from lbcore.config.dynamic import RedirectScheme
 from lbcore.config.resolved import challenge_points, redirection_port
 from lbcore.config.static import MAX_PRIORITY, StaticConfig
 from lbcore.routing.compile_own import (
+    ACME_BY_PASS,
     ACME_HTTP,
     ANY_RULE,
     CHALLENGE_RULE,
@@ -50,7 +51,8 @@ def internal_routers(static: StaticConfig, errors: Mapping[str, Sequence[str]]) 
     found: Views = {}
 
     def add(name: str, point: str, rule: str, priority: int, service: str = "", middleware: str = "") -> None:
-        view: View = {"entryPoints": [point], "service": service or name, "rule": rule, "using": [point]}
+        points = [*found[name]["entryPoints"], point] if name in found else [point]
+        view: View = {"entryPoints": points, "service": service or name, "rule": rule, "using": points}
         settings = static.entry_points.get(point)
         before = [qualify(each, OWN) for each in settings.http.middlewares] if settings is not None else []
         if middlewares := [*before, *([middleware] if middleware else [])]:
@@ -61,9 +63,15 @@ def internal_routers(static: StaticConfig, errors: Mapping[str, Sequence[str]]) 
 
     if static.ping is not None and not static.ping.manual_routing:
         add("ping@internal", static.ping.entry_point, PING_RULE, MAX_PRIORITY)
-    for point in sorted(challenge_points(static)):
-        by_pass = static.entry_points[point].allow_acme_by_pass
-        add(ACME_HTTP, point, CHALLENGE_RULE, len(CHALLENGE_RULE) if by_pass else MAX_PRIORITY)
+    for by_pass, name, priority in (
+        (False, ACME_HTTP, MAX_PRIORITY),
+        (True, ACME_BY_PASS, len(CHALLENGE_RULE)),
+    ):
+        points = [each for each in challenge_points(static) if static.entry_points[each].allow_acme_by_pass is by_pass]
+        for point in sorted(points):
+            # As in Traefik, one of several entry points that has middlewares has a router of its own.
+            is_apart = len(points) > 1 and static.entry_points[point].http.middlewares
+            add(f"{point}-{name}" if is_apart else name, point, CHALLENGE_RULE, priority, ACME_HTTP)
     prometheus = static.metrics.prometheus if static.metrics else None
     if prometheus is not None and not prometheus.manual_routing:
         add("prometheus@internal", prometheus.entry_point, METRICS_RULE, MAX_PRIORITY)
@@ -75,7 +83,9 @@ def internal_routers(static: StaticConfig, errors: Mapping[str, Sequence[str]]) 
         if static.api.dashboard:
             add("dashboard@internal", "traefik", dashboard_rule(base), MAX_PRIORITY - 2)
     for point, name, priority, _ in redirections(static):
-        add(name, point, ANY_RULE, priority, NOOP, f"redirect-{name}")
+        by_pass = static.entry_points[point].allow_acme_by_pass
+        rule = f"{ANY_RULE} && !{CHALLENGE_RULE}" if by_pass else ANY_RULE
+        add(name, point, rule, priority, NOOP, f"redirect-{name}")
     return found
 
 

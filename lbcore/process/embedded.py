@@ -21,6 +21,7 @@ from lbcore.config.validate.findings import Disabled
 from lbcore.health.monitor import HealthMonitor
 from lbcore.middleware.classes import Given
 from lbcore.process.agents import Agents
+from lbcore.process.late import bind_when_free, is_any_late
 from lbcore.process.listeners import Listener, bound_addresses, open_listeners
 from lbcore.process.publication import Prepared, Publication
 from lbcore.process.put import connect_rest
@@ -209,6 +210,8 @@ class Proxy:
             self._tasks.append(asyncio.create_task(self._admin.run(self._runtime), name="lbcore admin"))
         addresses = {name: (point.address, point.reuse_port) for name, point in self._static.entry_points.items()}
         self._listeners = open_listeners(addresses, 1, {}, self._static.quic_points)
+        if is_any_late(self._listeners):
+            self._tasks.append(asyncio.create_task(bind_when_free(self._listeners), name="lbcore late ports"))
         self._runtime.bound = bound_addresses(self._listeners)
         try:
             self._engine = self._make_engine(asyncio.get_running_loop(), self._static, self._region, 0, admin_url)

@@ -5,7 +5,8 @@ that arrive while a worker is being replaced wait in its socket. All workers sha
 service manager has passed. An entry point of UDP has one socket per worker, too; one that was passed has one worker.
 
 HTTP/3 has one UDP socket per worker, in one group: the kernel gives each packet to the worker whose number the
-connection id in it begins with, also after the client's address has changed.
+connection id in it begins with, also after the client's address has changed. So two processes cannot share that port:
+the sockets of the one that comes later are bound when the other one has left it.
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ class Listener:
     passed: bool = False  # by the service manager
     identity: tuple[int, int] = (0, 0)  # device and inode of `path`
     quic: bool = False  # the UDP port of an entry point that also has TCP, for HTTP/3
+    late: tuple[Any, ...] = ()  # of HTTP/3: the address that the sockets are still to be bound to
 
     def for_worker(self, index: int) -> socket.socket | None:
         """The socket that worker `index` accepts on; None: others receive the datagrams of this entry point."""
@@ -92,7 +94,7 @@ class Listener:
     @property
     def address(self) -> tuple[str, int] | str:
         """Host and port, or the path of a Unix socket, as bound."""
-        name = self.sockets[0].getsockname()
+        name = self.late or self.sockets[0].getsockname()
         if isinstance(name, str):
             return name
         if isinstance(name, bytes):
@@ -117,6 +119,18 @@ class Listener:
             return f"unix:{address}"
         host = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(address[0], address[0])
         return f"http://[{host}]:{address[1]}" if ":" in host else f"http://{host}:{address[1]}"
+
+    def bind_late(self) -> None:
+        """Bind the sockets of HTTP/3, which workers may have already. Raises OSError, and may be called again then."""
+        for sock in self.sockets:
+            if sock.getsockname()[1] == 0:
+                sock.bind(self.late)
+            # As with TCP: the first one was bound without it, and finds whether the port is in use.
+            for each in self.sockets:
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if len(self.sockets) > 1:
+            steer(self.sockets[0], len(self.sockets))
+        self.late = ()
 
     def close(self) -> None:
         """Close the sockets of this process and remove the socket file, unless another process has replaced it."""
@@ -155,7 +169,7 @@ def open_listeners(
         if name not in quic:
             continue
         try:
-            listeners.append(_open_quic(listeners[-1], workers))
+            listeners.append(_open_quic(listeners[-1], workers, shared))
         except (OSError, ValueError) as error:
             reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
             problems.append(Problem(f"entryPoints.{name}.http3", f"cannot listen on {text} for UDP: {reason}"))
@@ -262,33 +276,32 @@ def _open_group(address: Address, workers: int, shared: bool) -> list[socket.soc
     return sockets
 
 
-def _open_quic(listener: Listener, workers: int) -> Listener:
-    """The UDP sockets beside the TCP sockets of an entry point."""
+def _open_quic(listener: Listener, workers: int, shared: bool) -> Listener:
+    """The UDP sockets beside the TCP sockets of an entry point; `shared`: they may be late."""
     name = listener.sockets[0].getsockname()
     family = listener.sockets[0].family
     if family not in (socket.AF_INET, socket.AF_INET6):
         raise ValueError("it has no port")
     sockets: list[socket.socket] = []
+    found = Listener(listener.entry_point, sockets, quic=True, late=name)
     try:
-        for index in range(workers):
+        for _ in range(workers):
             sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
             sockets.append(sock)
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, QUIC_BUFFER_BYTES)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, QUIC_BUFFER_BYTES)
-            if index:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            sock.bind(name)
-            # As with TCP: the first one finds whether the port is in use.
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if workers > 1:
-            steer(sockets[0], workers)
+        try:
+            found.bind_late()
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or not shared:
+                raise
     except BaseException:
         for sock in sockets:
             sock.close()
         raise
-    return Listener(listener.entry_point, sockets, quic=True)
+    return found
 
 
 def steer(sock: socket.socket, workers: int) -> None:

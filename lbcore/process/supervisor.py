@@ -26,6 +26,7 @@ from lbcore.process.announce import Greet, contents, greeting, places
 from lbcore.process.control import Message
 from lbcore.process.dumps import forbid_core_dumps
 from lbcore.process.garbage import collect_seldom
+from lbcore.process.late import bind_when_free, is_any_late
 from lbcore.process.limits import raise_file_limit
 from lbcore.process.listeners import Listener, bound_addresses, open_listeners
 from lbcore.process.log_file import lines_lost
@@ -148,6 +149,8 @@ class Supervisor:
         services.append(ServiceWatch(self._runtime).run())
         services.append(keep_ticket_keys(self._region, self._static.tls.ticket_keys))
         services.append(collect_seldom())
+        if is_any_late(self._listeners):
+            services.append(bind_when_free(self._listeners))
         services.extend(self._agents.services().values())
         if self._admin is not None:
             services.append(self._admin.run(self._runtime))
@@ -323,7 +326,8 @@ def supervise(
         addresses = {name: (point.address, point.reuse_port) for name, point in static.entry_points.items()}
         listeners = open_listeners(addresses, count, passed_sockets(os.environ), static.quic_points)
         for listener in listeners:
-            _log.info("entry point %s listens on %s", listener.entry_point, listener.address_text)
+            if not listener.late:
+                _log.info("entry point %s listens on %s", listener.entry_point, listener.address_text)
 
         async def run() -> None:
             try:

@@ -32,6 +32,7 @@ METRICS_RULE = "PathPrefix(`/metrics`)"
 API, DASHBOARD, METRICS = "api@internal", "dashboard@internal", "prometheus@internal"
 REST, REST_RULE = "rest@internal", "PathPrefix(`/api/providers`)"
 PING, NOOP, ACME_HTTP = "ping@internal", "noop@internal", "acme-http@internal"
+ACME_BY_PASS = "acme-http-bypass@internal"  # the router of challenges among those of the user
 OWN = "lbcore@internal"  # in place of a router's name: whose middlewares those of an entry point are
 SERVED_BY_ADMIN = frozenset({API, DASHBOARD, METRICS, REST})
 PART_HEADER = "X-Lbcore-Service"  # towards the admin server; a client that sends it narrows its own view alone
@@ -63,7 +64,10 @@ def own_routers(static: StaticConfig) -> dict[str, str]:
         return {}
     redirects = {name: point.http.redirections for name, point in static.entry_points.items()}
     own = {redirection_name(name, r.entry_point): NOOP for name, r in redirects.items() if r and r.entry_point}
-    return own | {name: name for name in (PING, METRICS, API, DASHBOARD, REST, ACME_HTTP)}
+    return own | {name: name for name in (PING, METRICS, API, DASHBOARD, REST)} | {
+        ACME_HTTP: ACME_HTTP,
+        ACME_BY_PASS: ACME_HTTP,
+    }
 
 
 def filed(rule: str) -> FiledRule:
@@ -172,6 +176,8 @@ class OwnRouters:
         if redirect is not None and port is not None:
             # A request that reached a trusted proxy encrypted needs no redirection: the next router takes it.
             rule = NOT_ENCRYPTED_RULE if redirect.scheme == "https" and port == "443" else ANY_RULE
+            if settings.allow_acme_by_pass:
+                rule += f" && !{CHALLENGE_RULE}"
             among.append((redirect.priority, (filed(rule), self.redirection(point, redirect, port))))
         result = order.compiled.copy()
         # Before those of the same priority, the later one first: so the one of the highest priority is put in last.
@@ -201,7 +207,8 @@ class OwnRouters:
 
     def challenge_route(self, point: str) -> Route:
         """The route of http-01 challenges of certificate authorities."""
-        return self.route(point, ACME_HTTP, ACME_HTTP, NO_SERVICE, self.challenges)
+        name = ACME_BY_PASS if self.static.entry_points[point].allow_acme_by_pass else ACME_HTTP
+        return self.route(point, name, ACME_HTTP, NO_SERVICE, self.challenges)
 
     def redirection(self, point: str, redirect: RedirectEntryPoint, port: str) -> Route:
         name = redirection_name(point, redirect)

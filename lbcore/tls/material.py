@@ -12,7 +12,7 @@ import ssl
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from lbcore.config.difference import changed_names
 from lbcore.config.dynamic import DynamicConfig, Middleware
@@ -36,6 +36,9 @@ from lbcore.config.tls import (
 )
 from lbcore.errors import ConfigError, Problem, Severity
 from lbcore.tls.library import choose
+
+if TYPE_CHECKING:
+    from lbcore.tls.certificate import Pair
 
 S = TypeVar("S", bound=NamedServers)
 T = TypeVar("T", bound=TrustedServers)
@@ -329,11 +332,13 @@ class _Settler:
                 raise ValueError(f"{_named(certificate.cert_file)}: {error}") from None
         except ValueError as error:
             kept = self.known(certificate)
-            self.say(path, owner, f"{error}" + (": the certificate that was read before stays" if kept else ""))
+            if kept is not None:
+                left = _left(pair_of(kept.certificate_text, kept.key_text))
+                error = ValueError(f"{error}: the certificate that was read before stays, which {left}")
+            self.say(path, owner, str(error))
             return kept
         if pair.days_left < SOON_DAYS:
-            left = f"ends in {pair.days_left} days" if pair.days_left >= 0 else "has expired"
-            self.say(path, owner, f"{_named(certificate.cert_file)}: the certificate {left}", "warning")
+            self.say(path, owner, f"{_named(certificate.cert_file)}: the certificate {_left(pair)}", "warning")
         if _is_open(certificate.key_file):
             self.say(path, owner, f"{certificate.key_file}: all users of the system may read this key", "warning")
         return certificate.model_copy(update={"certificate_text": text, "key_text": key})
@@ -413,6 +418,11 @@ def _bundle_text(key: str, file: str, text: str) -> str:
 def _named(text: str) -> str:
     """The name of a file for messages. Other texts are not shown: they may be keys."""
     return "the text" if PEM in text or "\n" in text or len(text) > LONGEST_NAME else text
+
+
+def _left(pair: Pair) -> str:
+    """How long a certificate lasts, for users."""
+    return f"ends in {pair.days_left} days" if pair.days_left >= 0 else "has expired"
 
 
 def _text(key: str, text: str) -> str:

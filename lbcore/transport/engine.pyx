@@ -125,6 +125,7 @@ cdef class Engine:
 
     def listen_quic(self, entry_point: str, sock, adopted: bool) -> object:
         """`listen` for the UDP port of an entry point that speaks HTTP/3."""
+        cdef EntryPoint point
         from lbcore.transport.http3_client import Http3Endpoint        # loads its libraries
 
         self.reactor.enter()
@@ -133,7 +134,11 @@ cdef class Engine:
             endpoint = self.quic[entry_point] = Http3Endpoint(
                 self.entry_points[entry_point], self.reactor, self.dialer, self.connections_by_point[entry_point], self.reserve,
                 self.region, self.worker)
-        (<EntryPoint>self.entry_points[entry_point]).offer_http3(self.advertised.get(entry_point) or sock.getsockname()[1])
+        point = <EntryPoint>self.entry_points[entry_point]
+        port = sock.getsockname()[1]
+        if port == 0:              # not bound yet: it will have the number of the port of TCP
+            port = next((<Listener>each).sock.getsockname()[1] for each in self.listeners if (<Listener>each).entry_point is point)
+        point.offer_http3(self.advertised.get(entry_point) or port)
         return endpoint.open(sock, adopted)
 
     def close_listener(self, listener) -> None:

@@ -43,6 +43,7 @@ cdef class QuicSocket(Channel):
     cdef uint32_t local_length
     cdef bint watches_output
 
+    cdef int look(self) except -1
     cdef int send(self, const Path* path, const uint8_t* packets, size_t length, size_t segment) noexcept
     cdef int watch_output(self, bint watch) except -1
 

@@ -117,14 +117,11 @@ cdef class QuicSocket(Channel):
     """One UDP socket, which it owns."""
 
     def __init__(self, QuicEndpoint endpoint, sock, bint adopted):
-        cdef unsigned int length = 28
         cdef int i
         self.endpoint = endpoint
         self.sock = sock
         self.adopted = adopted
-        if getsockname(sock.fileno(), <sockaddr*>self.local, &length) < 0:
-            raise OSError(errno, os.strerror(errno))
-        self.local_length = length
+        self.look()
         self.family = (<sockaddr*>self.local).sa_family
         if self.family == AF_INET6:
             self.wildcard = True
@@ -141,6 +138,14 @@ cdef class QuicSocket(Channel):
             sock.setsockopt(IPPROTO_UDP, UDP_GRO, 1)
         except OSError:
             pass                   # an old kernel: each packet comes alone
+
+    cdef int look(self) except -1:
+        """Read the socket's address."""
+        cdef unsigned int length = 28
+        if getsockname(self.sock.fileno(), <sockaddr*>self.local, &length) < 0:
+            raise OSError(errno, os.strerror(errno))
+        self.local_length = length
+        return 0
 
     def close(self) -> None:
         """Stop reading. Safe to call twice."""
@@ -165,6 +170,8 @@ cdef class QuicSocket(Channel):
             self.endpoint.resume()
         if not events & ~EPOLLOUT:
             return 0
+        if (<sockaddr_in*>self.local).sin_port == 0:
+            self.look()            # it was bound meanwhile
         for calls in range(CALLS):
             if self.fd < 0:
                 return 0

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.integration.test_tls import connected
 from tests.support.certificates import Files, certificate
 from tests.support.http3 import Http3Client, http3
 from tests.support.instance import Backend, dynamic_for, eventually, running
@@ -97,3 +98,48 @@ def test_the_end_loses_no_stream(tmp_path: Path, files: Files, backends: list[Ba
             assert client.terminated.error_code == 0x100, client.quic._state
             client.close()
         assert lb.process.wait(30) == 0
+
+
+def over_tls(port: int) -> str:
+    """Who answers a request of HTTP/1.1."""
+    with connected(port) as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n")
+        with sock.makefile("rb") as file:
+            return file.read().rpartition(b"\r\n")[2].decode()
+
+
+def test_of_two_processes_on_one_port_the_later_one_has_http3_when_the_other_has_left(
+    tmp_path: Path, files: Files, backends: list[Backend]
+) -> None:
+    folders = [tmp_path / name for name in ("old", "new")]
+    for folder in folders:
+        folder.mkdir()
+    shared = {"reusePort": True, "http3": {}}
+    one, two = backends
+    with running(folders[0], secured(files, one), entry_point=shared) as old:
+        old.runs(1)
+        address = ("127.0.0.1", old.port)
+        before = Http3Client(address)
+        assert before.ask().body == b"one"
+        place = {"address": f"127.0.0.1:{old.port}"}
+        with running(folders[1], secured(files, two), entry_point=shared | place, workers=3) as new:
+            new.runs(1)
+            new.logged(r"another process has 127\.0\.0\.1:\d+/udp: HTTP/3 begins when it has left that port")
+            # Connections of TCP go to both, and all of HTTP/3 to the old one, as before.
+            seen: set[str] = set()
+            eventually(lambda: seen.add(over_tls(old.port)) or seen == {"one", "two"}, "both answer over TLS")
+            for _ in range(4):
+                with http3(address) as h3:
+                    assert h3.ask().body == b"one"
+            stream = before.open()
+            old.signal(signal.SIGTERM)
+            assert before.answer(stream).body == b"one"
+            before.close()
+            assert old.process.wait(30) == 0
+            new.logged(rf"entry point web listens on 127\.0\.0\.1:{old.port}/udp")
+            clients = [Http3Client(address) for _ in range(9)]
+            for client in clients:
+                assert client.ask().body == b"two"
+                client.move()
+                assert client.ask().body == b"two"
+                client.close()

@@ -453,6 +453,27 @@ def test_tickets(made: dict[str, Files], disabled: bool) -> None:
             assert tls_of(again).session_reused is not disabled
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
+def test_tickets_outlive_two_changes_of_their_key(made: dict[str, Files], version: ssl.TLSVersion) -> None:
+    with secure({}) as lb:
+        context = trusting(maximum_version=version)
+
+        def resumed(session: ssl.SSLSession | None) -> tuple[bool, ssl.SSLSession]:
+            peer = over_tls(lb, context=context, session=session)
+            assert status(peer) == "200"
+            found = tls_of(peer).session
+            assert found is not None
+            return bool(tls_of(peer).session_reused), found
+
+        first = latest = resumed(None)[1]
+        for changes in range(4):
+            assert resumed(first)[0] is (changes <= 2)
+            # Whoever comes back in time gets a ticket of the newest key, and so is always resumed.
+            is_resumed, latest = resumed(latest)
+            assert is_resumed
+            lb.proxy._region.rotate_ticket_keys()
+
+
 def test_large_bodies_both_ways_with_slow_ends(made: dict[str, Files]) -> None:
     body = os.urandom(16 << 20)
     full = [threading.Event(), threading.Event()]

@@ -111,6 +111,7 @@ def test_what_was_read_before_stays(tmp_path: Path) -> None:
     assert second.tls == first.tls
     assert len(problems) == 2
     assert all(problem.severity == "disabled" for problem in problems)
+    assert re.search("the certificate that was read before stays, which ends in (89|90) days", str(problems[0]))
     third, _ = settle(parse_dynamic(text)[0])
     assert [certificate.key_text for certificate in third.tls.certificates] == [""]
     assert third.tls.options["o"].faults

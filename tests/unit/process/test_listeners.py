@@ -239,3 +239,23 @@ def test_a_port_of_udp_that_is_in_use_is_said() -> None:
         taken.bind(("127.0.0.1", port))
         with pytest.raises(ConfigError, match=r"web\.http3.*cannot listen on .* for UDP: address already in use"):
             open_listeners({"web": (f"127.0.0.1:{port}", False)}, 2, {}, ["web"])
+
+
+def test_where_the_port_is_shared_one_of_udp_that_is_in_use_is_waited_for() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        port = free_port()
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        taken.bind(("127.0.0.1", port))
+        tcp, udp = open_listeners({"web": (f"127.0.0.1:{port}", True)}, 2, {}, ["web"])
+        try:
+            assert udp.late
+            assert udp.address_text == f"127.0.0.1:{port}/udp"
+            with pytest.raises(OSError):
+                udp.bind_late()
+            taken.close()
+            udp.bind_late()
+            assert not udp.late
+            assert {sock.getsockname()[1] for sock in udp.sockets} == {port}
+        finally:
+            tcp.close()
+            udp.close()
