@@ -52,6 +52,7 @@ STARTS = 5  # of the processes of a part that compares two
 SETTLED_S = 1.5  # after viewers have come: the first picture is not what a viewer costs
 REST_S, REST_PART = 0.1, 0.05  # processes rest when they have used less than this part of a CPU for so long
 CONNECTIONS = 64
+START_S = 180.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,19 +116,21 @@ def instance(
         services[f"s{number}"] = {"loadBalancer": {"servers": urls}}
     static: dict[str, Any] = {
         "entryPoints": {"web": {"address": f"127.0.0.1:{port}"}, "traefik": {"address": f"127.0.0.1:{api}"}},
-        "providers": {"file": {"filename": str(folder / "dynamic.json"), "watch": False}},
+        "providers": {"file": {"filename": str(folder / "dynamic.yml"), "watch": False}},
         "serversTransport": {"maxIdleConnsPerHost": 512},
         "api": {"insecure": True},
     }
     if traced is not None:
         collector, rate = traced
         static["tracing"] = {"otlp": {"http": {"endpoint": f"http://127.0.0.1:{collector}"}}, "sampleRate": rate}
-    (folder / "dynamic.json").write_text(json.dumps({"http": {"routers": routers, "services": services}}))
+    (folder / "dynamic.yml").write_text(json.dumps({"http": {"routers": routers, "services": services}}))
     (folder / "static.yml").write_text(yaml.safe_dump(static))
     command = [sys.executable, "-m", "lbcore", "run", "--workers", "1", "--config", str(folder / "static.yml")]
     with ended(start(command, PROXY_CORE, folder, {"PYTHONPATH": str(ROOT)})) as process:
-        host = f"h{count - 1}.test"
-        wait_until(lambda: fetch(port, host), "lbcore passes on what the servers answer", 60)
+        try:
+            wait_until(lambda: fetch(port, f"h{count - 1}.test"), "lbcore passes on what the servers answer", START_S)
+        except RuntimeError as error:
+            raise RuntimeError(f"{error}\n{(folder / 'output.log').read_text()[-2000:]}") from None
         yield process.pid, port, api
 
 
