@@ -13,6 +13,7 @@ MOST_HEADER_LABELS = 8
 OWN_LABELS = ("code", "method", "protocol", "entrypoint", "router", "service")
 MOST_BOUNDS = 27  # of durations, in all that is configured together
 Bounds = Annotated[list[Annotated[float, Field(gt=0)]], Field(max_length=MOST_BOUNDS)]
+USUAL_BUCKETS = [0.1, 0.3, 1.2, 5.0]  # in Traefik, an empty list stands for them, too
 # Of the durations of those that know no histogram: what they get is as exact as these are close to each other.
 DURATION_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -43,7 +44,7 @@ class Prometheus(Labels):
 
     may_be_empty: ClassVar[bool] = True
 
-    buckets: Bounds = [0.1, 0.3, 1.2, 5.0]
+    buckets: Bounds = USUAL_BUCKETS
     entry_point: str = "traefik"
     manual_routing: bool = False
     header_labels: dict[str, str] = {}
@@ -67,7 +68,7 @@ class Prometheus(Labels):
 
     @property
     def bounds(self) -> list[float]:
-        return sorted(self.buckets)
+        return sorted(self.buckets or USUAL_BUCKETS)
 
 
 class Pushed(Labels):

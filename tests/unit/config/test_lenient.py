@@ -10,6 +10,7 @@ import pytest
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.load import parse_dynamic, parse_static
 from lbcore.config.model import Object
+from lbcore.config.static import Prometheus
 from lbcore.errors import ConfigError, Problem
 
 SERVICE = "services: {s: {loadBalancer: {servers: [{url: 'http://a'}]%s}}}"
@@ -66,6 +67,7 @@ def test_one_text_is_a_list_split_at_commas() -> None:
     assert static.access_log is not None and static.metrics is not None and static.metrics.prometheus is not None
     assert static.access_log.filters.ranges == [(200, 200), (300, 302)]
     assert static.metrics.prometheus.buckets == [0.1, 2.0]
+    assert Prometheus(buckets=[]).bounds == Prometheus().bounds == [0.1, 0.3, 1.2, 5.0]
 
 
 @pytest.mark.parametrize(
