@@ -183,6 +183,8 @@ cdef class Http2ServerConnection(ServerConnection):
         if self.dial is not None and self.ending:
             self.dial.refused = True
             return self.failed(ERROR_EOF)
+        if self.dial is not None and session.is_finished():
+            return self.failed(ERROR_GARBAGE)          # the server speaks something else, such as HTTP/1
         if session.open_flows == 0 and (self.ending or session.is_finished()):
             return self.close()
         if session.is_finished():

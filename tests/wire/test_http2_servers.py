@@ -656,6 +656,29 @@ def test_the_servers_settings_are_waited_for(allowed: bool) -> None:
                 assert peer.head()[0].split()[1] == ("101" if allowed else "200")
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
+        DataFrame(1, b"x").serialize(),
+        SettingsFrame(0, flags=["ACK"]).serialize(),
+    ],
+    ids=["HTTP/1", "a frame other than SETTINGS", "an acknowledgement"],
+)
+def test_a_server_that_does_not_speak_http2_is_a_failure_at_once(said: bytes) -> None:
+    """Such a server may stay connected, so that nothing else tells that it will never take a request."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(TIMEOUT_S)
+        with edge(config_for(f"h2c://127.0.0.1:{listener.getsockname()[1]}")) as lb, contextlib.ExitStack() as stack:
+            client = stack.enter_context(contextlib.closing(lb.client()))
+            client.send(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+            server = stack.enter_context(contextlib.closing(Peer(listener.accept()[0])))
+            server.exactly(len(PREFACE))
+            server.send(said)
+            assert client.head()[0].split()[1] == "502"
+            server.to_the_end()
+
+
 def server_frame(peer: Peer) -> tuple[int, int, bytes]:
     """The kind of the next frame, its stream, and what it holds."""
     head = peer.exactly(9)
