@@ -321,10 +321,14 @@ cdef class AnswerWay(Attempting):
         return found
 
     cdef int set_cookies(self) except -1:
-        """Add the session cookies of the services, the outermost one's first."""
+        """Add the session cookies of the services, the outermost one's first. Where a gate has not let the request pass, the services behind
+        it have none for the client: it was sent to none of their members."""
+        cdef Py_ssize_t passed = len(self.gates.entered) - (self.gates.at_work() is not None), behind
         cdef bytes line
         cdef char* copy
-        for line in self.decision.cookies:
+        for line, behind in self.decision.cookies:
+            if behind > passed:
+                break
             copy = self.response.alloc(len(line) + 1)
             memcpy(copy, <char*>line, len(line))
             self.response.append(span_of(b"Set-Cookie", 10), span_of(copy, len(line)))

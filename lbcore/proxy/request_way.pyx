@@ -409,7 +409,7 @@ cdef class RequestWay(Exchange):
         if self.status == 0:
             if status == 413 and self.replay is not None and self.replay.overflowed:
                 return self.too_large()
-            return self.answer(status, None, status != 413)
+            return self.answer(status, None, status != 413 and status != 401)     # these have no type in Traefik, either
         self.count()
         return self.client.abort()
 

@@ -215,10 +215,10 @@ cdef class Balancer(Service):
         return False
 
     def remember(self, Py_ssize_t index, Decision decision) -> None:
-        """Add the cookie that names the client's member."""
+        """Add the cookie that names the client's member, with the number of gates in front of this choice."""
         if decision.cookies is None:
             decision.cookies = []
-        decision.cookies.append(self.sticky.line(index))
+        decision.cookies.append((self.sticky.line(index), 0 if decision.gates is None else len(decision.gates)))
 
     @property
     def effective_weights(self) -> list:

@@ -13,7 +13,10 @@ cdef class FailoverStep:
 
 @cython.final
 cdef class Decision:
-    """`Service.choose` fills it, and changes nothing else. There is one per exchange, which is reused after `clear`."""
+    """`Service.choose` fills it, and changes nothing else. There is one per exchange, which is reused after `clear`.
+
+    Each of `cookies` is (Set-Cookie value, number of `gates` in front of the service that has it).
+    """
 
     def __cinit__(self):
         self.clear()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import Counter
 from typing import Any
+
+import pytest
 
 from tests.support.instance import eventually
 from tests.support.ports import free_port
@@ -145,3 +148,27 @@ def test_weights_change_while_traffic_flows_without_a_failed_request() -> None:
             for _ in range(100):
                 client.ask(GET)
             assert len(new.requests) == 25
+
+
+@pytest.mark.parametrize(("place", "cookies"), [("out", set()), ("in", {"out"}), ("", {"out", "in"})])
+def test_who_is_refused_in_front_of_a_service_has_no_session_there(place: str, cookies: set[str]) -> None:
+    """Of the services in front of the middleware that refuses, the client has one, as in Traefik."""
+    with recorders("a") as (a,):
+        services: dict[str, Any] = {
+            "in": {"loadBalancer": {"servers": [{"url": a.url}], "sticky": {"cookie": {"name": "in"}}}},
+            "out": {"weighted": {"services": [{"name": "in"}], "sticky": {"cookie": {"name": "out"}}}},
+        }
+        dynamic = config(services)
+        dynamic["http"]["routers"]["all"]["service"] = "out"
+        dynamic["http"]["middlewares"] = {
+            "tells": {"headers": {"customResponseHeaders": {"X-Told": "1"}}},
+            "closed": {"ipAllowList": {"sourceRange": ["192.0.2.1"]}},
+        }
+        services["out"]["middlewares"] = ["tells", *(["closed"] if place == "out" else [])]
+        services["in"]["middlewares"] = ["tells", *(["closed"] if place == "in" else [])]
+        with edge(dynamic) as lb:
+            client = lb.client()
+            client.send(GET)
+            head = client.until(b"\r\n\r\n").decode()
+            assert head.split()[1] == ("403" if place else "200")
+            assert set(re.findall(r"(?m)^Set-Cookie: (\w+)=", head)) == cookies
