@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.load import TextLoader, read_text
-from lbcore.config.report import lines
+from lbcore.config.report import SHOWN, lines
 from lbcore.errors import ConfigError, PartProblem, Problem
 from lbcore.provider.base import Publish, Update
 from lbcore.provider.blocking import BlockingCalls
@@ -27,6 +27,7 @@ MATERIAL_REST_S = 0.2  # they are read when they have not changed for this time
 WATCH_AGAIN_S = 2.0  # between a failure of watching and the next attempt
 WRITER_S = 2.0  # longest wait for a process that writes the file
 
+NO_ANSWER = (-1,)  # in place of the signature of a file
 Signatures = dict[Path, tuple[int, ...]]
 Load = Callable[[Mapping[Path, str]], tuple[DynamicConfig, Sequence[Problem]]]
 
@@ -145,17 +146,26 @@ class FileProvider:
             self._changed.set()
 
     async def _signatures(self, files: Iterable[Path]) -> Signatures | None:
-        """The signatures of files, which differ when contents may differ; None if they cannot be read now."""
+        """The signatures of files, which differ when contents may differ; None if they do not answer."""
         names = list(files)
+        key = "\n".join(map(str, names))  # files that do not answer hold up no others
         try:
-            return await self._calls.run("material", READ_S, lambda: {name: _signature(name) for name in names})
+            return await self._calls.run(key, READ_S, lambda: {name: _signature(name) for name in names})
         except OSError:
             return None
 
     async def _settled_tls(self, config: DynamicConfig) -> DynamicConfig:
-        """The configuration with the contents of the files that its `tls` names. Raises ConfigError."""
+        """The configuration with the contents of the files that its `tls` names.
+
+        Raises ConfigError, and OSError if files do not answer, as on a dead network mount: they are looked at again
+        until they do.
+        """
         files = files_of(config)
-        self._material = await self._signatures(files) or dict.fromkeys(files, ())
+        found = await self._signatures(files) if files else {}
+        self._material = dict.fromkeys(files, NO_ANSWER) if found is None else found
+        if found is None:
+            shown = ", ".join(map(str, files[:SHOWN])) + (f" and {len(files) - SHOWN} more" if files[SHOWN:] else "")
+            raise OSError(f"the files of certificates and authorities do not answer: one of {shown}")
         config, problems = await asyncio.to_thread(settle, config, self._current)
         for problem in problems:
             if problem.severity == "warning":

@@ -463,6 +463,42 @@ def test_blocking_call_that_never_returns_is_given_up_and_not_repeated() -> None
     run(test())
 
 
+def test_certificates_that_do_not_answer_hold_up_no_configuration_without_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a dead network mount, where each look at a file blocks until the mount is back."""
+    known, back = file_module._signature, threading.Event()
+
+    def look(name: Path) -> tuple[int, ...]:
+        if "dead" in name.name:
+            back.wait(60)
+        return known(name)
+
+    monkeypatch.setattr(file_module, "_signature", look)
+    monkeypatch.setattr(file_module, "READ_S", 0.2)
+    path = tmp_path / "dynamic.yml"
+    dead = "tls:\n  certificates: [{certFile: dead.crt, keyFile: dead.key}]\n"
+
+    async def test() -> None:
+        path.write_text(content("a"))
+        async with provider_of(path) as (_, published):
+            await published.count(1)
+            path.write_text(content("b") + dead)
+            await becomes_true(lambda: any("do not answer: one of dead.crt, dead.key" in p for p in published.problems))
+            path.write_text(content("c"))
+            await published.count(2)
+            path.write_text(content("d") + dead)
+            await becomes_true(lambda: any("do not answer" in p for p in published.problems))
+            back.set()
+            await published.count(3)
+        assert published.names == [["a"], ["c"], ["d"]]
+
+    try:
+        run(test())
+    finally:
+        back.set()
+
+
 def test_file_change_is_seen_though_another_file_of_its_folder_is_written_all_the_time(tmp_path: Path) -> None:
     async def test() -> None:
         for number, name in enumerate("ab"):
