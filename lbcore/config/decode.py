@@ -332,8 +332,8 @@ class _Decoder:
 
     def listed(self, value: Any, inner: Any, path: Path, written: Path) -> Any:
         wanted = plain(inner)
-        if value == {} or (isinstance(value, str) and not value.strip()):
-            return []  # as in Traefik
+        if value == {} or (isinstance(value, str) and not (value.strip() if is_model(wanted) else value)):
+            return []  # as in Traefik, where a text of spaces is one empty name: it may stand for a guard
         if isinstance(value, str):
             if is_model(wanted) and not wanted.short:
                 return self.mismatch(path, value, "a list", wanted.meant)

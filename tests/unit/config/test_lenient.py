@@ -10,8 +10,10 @@ import pytest
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.load import parse_dynamic, parse_static
 from lbcore.config.model import Object
-from lbcore.config.static import Prometheus
+from lbcore.config.static import Prometheus, StaticConfig
 from lbcore.errors import ConfigError, Problem
+from lbcore.provider.merge import merge
+from lbcore.routing.compile import find_problems
 
 SERVICE = "services: {s: {loadBalancer: {servers: [{url: 'http://a'}]%s}}}"
 
@@ -221,6 +223,25 @@ def test_an_empty_text_is_an_empty_list_and_an_empty_section() -> None:
     assert parse_dynamic("http: {services: {s: {loadBalancer: {servers: {}}}}}")[0].http.services["s"].faults == ()
     assert router("tls: ''").tls is not None
     assert parse_static("ping: ''")[0].ping is not None
+
+
+def test_a_text_of_spaces_is_one_empty_name() -> None:
+    """As in Traefik: `middlewares: "${AUTH} "` without AUTH leaves no router without its guard."""
+    assert router("middlewares: ''").middlewares == []
+    assert router("middlewares: ' '").middlewares == [""]
+    disabled, _ = find_problems(
+        merge(
+            {
+                "file": parse_dynamic("""
+http:
+  routers: {r: {rule: "Path(`/`)", service: s, middlewares: ' '}}
+  services: {s: {loadBalancer: {servers: [{url: 'http://a'}]}}}
+""")[0]
+            }
+        ),
+        StaticConfig.model_validate({"entryPoints": {"web": {"address": ":0"}}}),
+    )
+    assert [entry.name for entry in disabled] == ["r@file"]
 
 
 def test_keys_of_labels_in_a_server_have_no_effect() -> None:
