@@ -140,8 +140,14 @@ def test_bookmarks_keep_the_version_that_a_watch_continues_from(server: Kubernet
                 server.apply(slice_of("web", [f"127.0.0.{number + 2}"], 80, suffix=str(number)))
             await becomes_true(lambda: len(names(known(), SLICES)) == 3)
             version = server.get("EndpointSlice", "web-2")["metadata"]["resourceVersion"]
-            server.cut()
-            await becomes_true(lambda: server.count("GET", f"services?watch=1&allowWatchBookmarks=true&resourceVersion={version}") > 0)
+            pause_s = 0.01
+            async with asyncio.timeout(60):
+                while not server.count("GET", f"services?watch=1&allowWatchBookmarks=true&resourceVersion={version}"):
+                    await asyncio.sleep(pause_s)  # the bookmark may be under way still, which nobody sees
+                    pause_s *= 2
+                    before = server.count("GET", "services?watch")
+                    server.cut()
+                    await becomes_true(lambda before=before: server.count("GET", "services?watch") > before)
 
     run(test())
 
