@@ -12,7 +12,7 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 
-from lbcore.config.regular import read_regular
+from lbcore.config.regular import in_time, read_regular
 from lbcore.state.holdings import State
 
 MOST_BYTES = 16 << 20  # of a file of users
@@ -71,7 +71,7 @@ class Users:
         of_file: dict[bytes, bytes] = {}
         if self._file:
             try:
-                data, status = read_regular(self._file, MOST_BYTES + 1)
+                data, status = in_time(self._file, lambda: read_regular(self._file, MOST_BYTES + 1))
             except OSError as error:
                 raise ValueError(f"{self._file}: {error.strerror or error}") from None
             self._seen = _signature(status)
@@ -101,7 +101,7 @@ class Users:
             return False
         before = self.secrets
         try:
-            if _signature(os.stat(self._file)) == self._seen:
+            if _signature(in_time(self._file, lambda: os.stat(self._file))) == self._seen:
                 return False
             self._read()
         except (OSError, ValueError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,13 +12,16 @@ import pytest
 from lbcore.acme.dns.base import Environment
 from lbcore.acme.dns.rfc2136 import read_key
 from lbcore.acme.network import trust_of
-from lbcore.config.regular import read_regular
+from lbcore.config import regular
+from lbcore.config.regular import Content, read_regular
 from lbcore.config.static import Acme
 from lbcore.config.static.providers import RestProvider as RestSettings
+from lbcore.middleware import users
 from lbcore.middleware.users import Users
 from lbcore.process.ticket_keys import key_source
 from lbcore.provider.kubernetes.access import Access
 from lbcore.provider.rest import RestProvider
+from tests.support.instance import eventually
 
 READERS: dict[str, Callable[[Path], object]] = {
     "a file": read_regular,
@@ -52,3 +56,30 @@ def test_what_is_left_of_a_file(tmp_path: Path) -> None:
     assert (data, status.st_size) == (b"ab", 3)
     with pytest.raises(IsADirectoryError):
         read_regular(tmp_path)
+
+
+@pytest.mark.timeout(60)
+def test_a_dead_mount_with_users_holds_up_no_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place of a dead mount, a read that does not return before the mount is back."""
+    is_back, reads = threading.Event(), []
+
+    def read(path: str, most_bytes: int) -> Content:
+        reads.append(path)
+        if path == str(dead) and not is_back.wait(60):
+            raise AssertionError("nobody has ended the wait")
+        return read_regular(path, most_bytes)
+
+    dead, alive = tmp_path / "dead", tmp_path / "alive"
+    for file in (dead, alive):
+        file.write_text("ann:hash\n")
+    monkeypatch.setattr(users, "read_regular", read)
+    monkeypatch.setattr(regular, "ANSWER_S", 0.2)
+    for _ in range(3):  # once that it is known, nobody waits for it, and no other thread hangs
+        with pytest.raises(ValueError, match="its file system does not answer"):
+            Users([], str(dead), 2)
+    assert reads == [str(dead)]
+    monkeypatch.setattr(regular, "ANSWER_S", 50)
+    assert Users([], str(alive), 2).secrets == {b"ann": b"hash"}
+    is_back.set()
+    eventually(lambda: not regular._dead, "it answers again")
+    assert Users([], str(dead), 2).secrets == {b"ann": b"hash"}
