@@ -319,7 +319,7 @@ def test_other_metrics(both: dict[str, Watched]) -> None:
 
 def test_boards_for_traefik_find_its_metrics_by_the_rule_of_the_documentation(both: dict[str, Watched]) -> None:
     page = (Path(__file__).parents[2] / "docs/coming-from/traefik.md").read_text()
-    (block,) = re.findall(r"^```yaml\n(scrape_configs:.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (block,) = re.findall(r"^```yaml.*\n(scrape_configs:.*?)^```", page, re.MULTILINE | re.DOTALL)
     (rule,) = yaml.safe_load(block)["scrape_configs"][0]["metric_relabel_configs"]
     names = {}
     for name in WHICH:
