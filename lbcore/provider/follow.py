@@ -22,7 +22,8 @@ from typing import Protocol
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.errors import ConfigError, PartProblem
 from lbcore.provider.base import Publish, Update
-from lbcore.tls.material import has_texts, settle
+from lbcore.provider.blocking import BlockedError, BlockingCalls
+from lbcore.tls.material import files_of, has_texts, settle
 
 SETTLE_S = 0.05  # changes within this time of each other count as one, ...
 SETTLE_LONGEST_S = 0.25  # ... for this time at most
@@ -33,6 +34,7 @@ JITTER = 0.5  # part of a wait by which it is longer or shorter, so that instanc
 LOG_AGAIN_S = 60.0  # the same failure is logged once in this time
 EMPTY_AGAIN_S = 5.0  # an empty store is read again after this time, ...
 EMPTY_READS = 3  # ... and believed when it was empty this many times in a row
+MATERIAL_S = 30.0  # timeout of reading the files that `tls` names
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,7 @@ class StoreProvider:
         self._logged: tuple[str, float] = ("", 0.0)  # the failure that was logged last, and when
         self._empty_reads = 0
         self._published_at = float("-inf")
+        self._calls = BlockingCalls()
         self._changed = asyncio.Event()
         self._forced = asyncio.Event()
         self._log = logging.getLogger(f"lbcore.provider.{store.name}")
@@ -161,13 +164,20 @@ class StoreProvider:
             await self._store.close()
 
     async def _settled(self, reading: Reading) -> Reading:
-        """The reading with the contents of the files and texts that its `tls` names, and with what is wrong there."""
+        """The reading with the contents of the files and texts that its `tls` names, and with what is wrong there.
+
+        Raises ConfigError, and OSError if files do not answer, as on a dead network mount.
+        """
         if wrong := tuple(_faults_of_tls(reading.config)):
             reading = replace(reading, problems=(*reading.problems, *wrong))
         if self._plain is not None and not has_texts(reading.config, self._plain):
             self._plain = reading.config
             return reading
-        config, problems = await asyncio.to_thread(settle, reading.config, self._current)
+        key = "\n".join(map(str, files_of(reading.config)))  # files that do not answer hold up no others
+        try:
+            config, problems = await self._calls.run(key, MATERIAL_S, lambda: settle(reading.config, self._current))
+        except BlockedError:
+            raise OSError("the files of certificates and authorities do not answer") from None
         self._plain = config if config is reading.config else None
         lost = tuple(str(problem) for problem in problems if problem.severity != "warning")
         strange = tuple(str(problem) for problem in problems if problem.severity == "warning")

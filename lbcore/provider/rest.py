@@ -21,9 +21,11 @@ from lbcore.config.static.providers import RestProvider as Settings
 from lbcore.config.tree import parse
 from lbcore.errors import ConfigError, Problem
 from lbcore.provider.base import Publish, Update
+from lbcore.provider.blocking import BlockedError, BlockingCalls
 from lbcore.tls.material import settle
 
 SECTIONS = ("http", "tcp", "udp", "tls")
+READ_S = 30.0  # timeout of decoding what is put, and of reading the files that its `tls` names
 
 _log = logging.getLogger("lbcore.provider.rest")
 
@@ -41,6 +43,7 @@ class RestProvider:
         self._current: DynamicConfig | None = None
         self._publish: Publish | None = None
         self._turn = asyncio.Lock()
+        self._calls = BlockingCalls()
         self.check: Callable[[DynamicConfig], list[str]] = lambda config: []
 
     def reload(self) -> None:
@@ -59,12 +62,18 @@ class RestProvider:
         await asyncio.Event().wait()
 
     async def put(self, body: bytes) -> list[str]:
-        """Use a configuration from now on. Returns why not, if it is not. Raises OSError if it cannot be stored."""
+        """Use a configuration from now on. Returns why not, if it is not.
+
+        Raises OSError if it cannot be stored, or if files that it names do not answer, as on a dead network mount.
+        """
         async with self._turn:
+            key = f"put {hash(body)}"  # files that do not answer hold up no other configuration
             try:
-                config, problems = await asyncio.to_thread(_decoded, body, "rest", self._current)
+                config, problems = await self._calls.run(key, READ_S, lambda: _decoded(body, "rest", self._current))
             except ConfigError as error:
                 return lines(error.problems)
+            except BlockedError:
+                raise OSError("the files of certificates and authorities do not answer") from None
             if config.is_empty:
                 problems.append("nothing is configured: DELETE removes what is there")
             problems = problems or await asyncio.to_thread(self.check, config)

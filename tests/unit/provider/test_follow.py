@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import timedelta
 
 import pytest
 
 from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.static.providers import RestProvider as RestSettings
 from lbcore.errors import ConfigError, Problem
-from lbcore.provider import follow
+from lbcore.provider import follow, rest
 from lbcore.provider.base import Aggregator, Update
 from lbcore.provider.follow import Backoff, Reading, StoreProvider
 from lbcore.provider.keys import reading_of
+from lbcore.provider.rest import RestProvider
+from lbcore.tls.material import settle
 from tests.support.instance import becomes_true
 
 
@@ -313,3 +318,63 @@ def test_waits_become_longer_and_differ() -> None:
     waits = [backoff.next_s() for _ in range(20)]
     assert len(set(waits)) == len(waits)
     assert max(waits) <= follow.LONGEST_WAIT_S * (1 + follow.JITTER)
+
+
+class DeadMount:
+    """In place of `settle`: a configuration that names a file called dead waits until the mount is back."""
+
+    def __init__(self) -> None:
+        self.is_back = threading.Event()
+
+    def settle(self, config: DynamicConfig, before: DynamicConfig | None = None) -> tuple[DynamicConfig, list[Problem]]:
+        if any(pair.cert_file == "dead" for pair in config.tls.certificates):
+            self.is_back.wait(60)
+            return config, []
+        return settle(config, before)
+
+
+DEAD = {"tls": {"certificates": [{"certFile": "dead", "keyFile": "dead"}]}}
+
+
+@pytest.fixture(name="mount")
+def dead_mount(monkeypatch: pytest.MonkeyPatch) -> Iterator[DeadMount]:
+    mount = DeadMount()
+    monkeypatch.setattr(follow, "settle", mount.settle)
+    monkeypatch.setattr(rest, "settle", mount.settle)
+    yield mount
+    mount.is_back.set()
+
+
+def test_certificates_that_do_not_answer_hold_up_no_reading_without_them(
+    mount: DeadMount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow, "MATERIAL_S", 0.2)
+    store = Store("a")
+
+    async def test(provider: StoreProvider, updates: list[Update]) -> None:
+        await becomes_true(lambda: updates)
+        store.holds = Reading(DynamicConfig.model_validate(DEAD))
+        provider.reload()
+        await becomes_true(lambda: any("do not answer" in text for each in updates for text in each.problems))
+        monkeypatch.setattr(follow, "MATERIAL_S", 60)
+        store.put("b")
+        await becomes_true(lambda: updates[-1].config is not None and "b" in updates[-1].config.http.services)
+
+    follows(store, test)
+
+
+def test_a_put_that_names_them_holds_up_no_other_one(mount: DeadMount, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rest, "READ_S", 0.2)
+
+    async def test() -> None:
+        provider, updates = RestProvider(RestSettings()), list[Update]()
+        task = asyncio.create_task(provider.run(updates.append))
+        await becomes_true(lambda: updates)
+        with pytest.raises(OSError, match="do not answer"):
+            await provider.put(json.dumps(DEAD).encode())
+        monkeypatch.setattr(rest, "READ_S", 60)
+        assert await provider.put(config("a").model_dump_json(by_alias=True, exclude_defaults=True).encode()) == []
+        assert updates[-1].config is not None and "a" in updates[-1].config.http.services
+        task.cancel()
+
+    asyncio.run(test())
