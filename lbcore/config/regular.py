@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 ANSWER_S = 5.0  # a file system that takes longer is taken for dead
+MOST_DEAD = 32  # files of which threads wait at once
 MOST_BYTES = 1 << 20  # of secrets, certificates and other small things
 
 T = TypeVar("T")
@@ -47,7 +48,8 @@ def in_time(path: str, call: Callable[[], T]) -> T:
     """The result of a call that asks a file system about `path`, for code that may wait, as in a thread of its own.
 
     Raises what the call raises, and OSError if it has not returned after `ANSWER_S`. It goes on in a thread that keeps
-    no process from ending; until it returns, other calls for the same file are refused at once.
+    no process from ending; until it returns, other calls for the same file are refused at once, and calls for any file
+    if `MOST_DEAD` do not answer.
     """
     results: list[T] = []
     errors: list[BaseException] = []
@@ -61,7 +63,7 @@ def in_time(path: str, call: Callable[[], T]) -> T:
             _dead.discard(path)
 
     with _dead_lock:
-        is_dead = path in _dead
+        is_dead = path in _dead or len(_dead) >= MOST_DEAD
     if not is_dead:
         thread = threading.Thread(target=work, name="file", daemon=True)
         thread.start()

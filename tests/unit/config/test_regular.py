@@ -80,6 +80,9 @@ def test_a_dead_mount_with_users_holds_up_no_others(tmp_path: Path, monkeypatch:
     assert reads == [str(dead)]
     monkeypatch.setattr(regular, "ANSWER_S", 50)
     assert Users([], str(alive), 2).secrets == {b"ann": b"hash"}
+    monkeypatch.setattr(regular, "MOST_DEAD", 1)
+    with pytest.raises(ValueError, match="its file system does not answer"):
+        Users([], str(alive), 2)  # threads that wait are bounded
     is_back.set()
     eventually(lambda: not regular._dead, "it answers again")
     assert Users([], str(dead), 2).secrets == {b"ann": b"hash"}
