@@ -12,8 +12,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.support.instance import Instance, running
 from tests.support.ports import free_port
 
@@ -166,7 +164,6 @@ def at_work(servers: list[Fragile]) -> list[Fragile]:
     return [server for server, count in zip(servers, before) if server.mode == "" and server.served > count + 20]
 
 
-@pytest.mark.timeout(180)
 def test_only_what_is_under_way_at_a_server_that_breaks_fails(tmp_path: Path) -> None:
     draw = random.Random(7)
     servers = [Fragile() for _ in range(8)]

@@ -8,8 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.support.instance import processes_of
 from tests.support.ports import free_port
 
@@ -17,7 +15,6 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "getting-started.md"
 
 
-@pytest.mark.timeout(300)
 def test_the_page_does_what_it_says(tmp_path: Path) -> None:
     script = "".join(re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL))
     assert script.count("lbcore run") == 2 and "lbcore explain" in script

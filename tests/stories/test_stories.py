@@ -204,7 +204,6 @@ def tomcats(tmp_path: Path) -> Iterator[list[tuple[int, subprocess.Popen[bytes]]
         process.wait()
 
 
-@pytest.mark.timeout(180)
 def test_sticky_tomcat(tmp_path: Path, tomcats: list[tuple[int, subprocess.Popen[bytes]]]) -> None:
     folder = tmp_path / "lb"
     folder.mkdir()
@@ -236,7 +235,6 @@ def test_sticky_tomcat(tmp_path: Path, tomcats: list[tuple[int, subprocess.Popen
         assert ask(lb, "/session.jsp", {"Cookie": fresh}) == (f"{body.split()[0]} 2", "")
 
 
-@pytest.mark.timeout(180)
 def test_database_pool(tmp_path_factory: pytest.TempPathFactory) -> None:
     with postgres_server() as first, postgres_server() as second:
         ports = dict((first, second))

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import httpx
@@ -39,6 +39,7 @@ class Store:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
+        self.http = httpx.Client(trust_env=False, verify=False, timeout=30)  # one for all: making it is slow
         self.start()
 
     @property
@@ -90,6 +91,7 @@ class Store:
 
     def close(self) -> None:
         self.kill()
+        self.http.close()
 
 
 class Etcd(Store):
@@ -100,7 +102,6 @@ class Etcd(Store):
     def __init__(self, folder: Path, member: str = "t", peers: Mapping[str, int] | None = None) -> None:
         self.member = member
         self.peers = dict(peers or {member: free_port()})
-        self.client: httpx.Client | None = None
         self.token = ""
         super().__init__(folder)
 
@@ -110,6 +111,7 @@ class Etcd(Store):
         command = ["etcd", "--name", self.member, "--data-dir", str(self.folder / "data")]
         command += ["--listen-client-urls", url, "--advertise-client-urls", url]
         command += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
+        command += ["--unsafe-no-fsync"]  # the process is killed, never the machine
         return [*command, "--initial-cluster", cluster, "--heartbeat-interval", "100", "--election-timeout", "1000"]
 
     def start(self) -> None:
@@ -121,13 +123,13 @@ class Etcd(Store):
 
     def answers(self) -> bool:
         with contextlib.suppress(httpx.HTTPError):
-            return bool(httpx.get(f"http://127.0.0.1:{self.port}/health", trust_env=False).json()["health"] == "true")
+            return bool(self.http.get(f"http://127.0.0.1:{self.port}/health").json()["health"] == "true")
         return False
 
     def ask(self, path: str, data: Mapping[str, Any]) -> Any:
         headers = {"Authorization": self.token} if self.token else {}
         url = f"http://127.0.0.1:{self.port}/v3{path}"
-        answer = httpx.post(url, json=data, headers=headers, timeout=30, trust_env=False)
+        answer = self.http.post(url, json=data, headers=headers)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
@@ -178,7 +180,7 @@ class Consul(Store):
         headers = {"X-Consul-Token": self.token} if self.token else {}
         url = f"http://127.0.0.1:{self.port}/v1{path}"
         more = more or {"json": data}
-        answer = httpx.request(method, url, headers=headers, timeout=30, trust_env=False, **more)
+        answer = self.http.request(method, url, headers=headers, **more)
         assert answer.status_code == 200, answer.text
         return answer.json() if answer.content else None
 
@@ -208,7 +210,8 @@ class ZooKeeper(Store):
         settings = f"tickTime=2000\ndataDir={self.folder}/data\nclientPort={self.port}\nclientPortAddress=127.0.0.1\n"
         (self.folder / "zoo.cfg").write_text(f"{settings}admin.enableServer=false\n4lw.commands.whitelist=*\n")
         main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
-        return ["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", jar, main, str(self.folder / "zoo.cfg")]
+        options = ["-Xmx128m", "-XX:TieredStopAtLevel=1", "-Dzookeeper.forceSync=no"]  # killed, but never the machine
+        return ["java", *options, "-cp", jar, main, str(self.folder / "zoo.cfg")]
 
     @property
     def client(self) -> KazooClient:
@@ -231,14 +234,23 @@ class ZooKeeper(Store):
         return False
 
     def put(self, values: Mapping[str, str]) -> None:
-        for key in values:
-            self.client.retry(self.client.ensure_path, f"/{key}")
-        pairs = list(values.items())
-        for first in range(0, len(pairs), 100):
-            together = self.client.transaction()
-            for key, value in pairs[first : first + 100]:
-                together.set_data(f"/{key}", value.encode())
-            self.client.retry(together.commit)
+        keys = {PurePosixPath(f"/{key}") for key in values}
+        places = sorted(str(place) for place in {above for key in keys for above in key.parents[:-1]} | keys)
+        self.together([("create", place, b"") for place in self.client.retry(self.missing, places)])
+        self.together([("set_data", f"/{key}", value.encode()) for key, value in values.items()])
+
+    def missing(self, places: Iterable[str]) -> list[str]:
+        found = [(place, self.client.exists_async(place)) for place in places]
+        return [place for place, result in found if result.get(30) is None]
+
+    def together(self, operations: list[tuple[str, str, bytes]]) -> None:
+        """Do these in transactions of a hundred."""
+        for first in range(0, len(operations), 100):
+            transaction = self.client.transaction()
+            for name, place, value in operations[first : first + 100]:
+                getattr(transaction, name)(place, value)
+            results = self.client.retry(transaction.commit)
+            assert not any(isinstance(result, Exception) for result in results), results
 
     def delete(self, keys: Iterable[str]) -> None:
         for key in keys:
