@@ -12,13 +12,16 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 
-from lbcore.config.regular import in_time, read_regular
+from lbcore.config.blocking import BlockingCalls
+from lbcore.config.regular import read_regular
 from lbcore.state.holdings import State
 
 MOST_BYTES = 16 << 20  # of a file of users
 LOOK_S = 1.0  # between two looks at a file
+ANSWER_S = 5.0  # a file system that takes longer is taken for dead
 
 _log = logging.getLogger("lbcore.users")
+_calls = BlockingCalls()
 
 
 def parse(lines: Sequence[bytes], parts: int) -> dict[bytes, bytes]:
@@ -71,7 +74,7 @@ class Users:
         of_file: dict[bytes, bytes] = {}
         if self._file:
             try:
-                data, status = in_time(self._file, lambda: read_regular(self._file, MOST_BYTES + 1))
+                data, status = _calls.wait(self._file, ANSWER_S, lambda: read_regular(self._file, MOST_BYTES + 1))
             except OSError as error:
                 raise ValueError(f"{self._file}: {error.strerror or error}") from None
             self._seen = _signature(status)
@@ -101,7 +104,7 @@ class Users:
             return False
         before = self.secrets
         try:
-            if _signature(in_time(self._file, lambda: os.stat(self._file))) == self._seen:
+            if _signature(_calls.wait(self._file, ANSWER_S, lambda: os.stat(self._file))) == self._seen:
                 return False
             self._read()
         except (OSError, ValueError) as error:

@@ -23,10 +23,10 @@ import requests
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
+from lbcore.config.blocking import BlockedError, BlockingCalls
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.static import Ocsp
 from lbcore.ocsp.response import RevokedError, Staple, issuer_among, read_response, request_for, responders_of
-from lbcore.provider.blocking import BlockedError, BlockingCalls
 from lbcore.tls.describe import UNREADABLE
 
 SetStaples = Callable[[Mapping[str, str], Sequence[str]], Awaitable[None]]

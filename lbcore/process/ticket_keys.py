@@ -18,10 +18,10 @@ from typing import Any
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from lbcore.config.blocking import BlockingCalls
 from lbcore.config.network import is_redis
 from lbcore.config.regular import read_regular
 from lbcore.errors import Problem
-from lbcore.provider.blocking import BlockingCalls
 from lbcore.state.region import Region
 from lbcore.tls.tickets import TicketKeys
 

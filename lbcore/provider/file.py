@@ -12,12 +12,12 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
+from lbcore.config.blocking import BlockingCalls
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.load import TextLoader, read_text
 from lbcore.config.report import SHOWN, lines
 from lbcore.errors import ConfigError, PartProblem, Problem
 from lbcore.provider.base import Publish, Update
-from lbcore.provider.blocking import BlockingCalls
 from lbcore.provider.watch import changes, config_files, is_being_written
 from lbcore.tls.material import files_of, settle
 

@@ -19,10 +19,10 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Protocol
 
+from lbcore.config.blocking import BlockedError, BlockingCalls
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.errors import ConfigError, PartProblem
 from lbcore.provider.base import Publish, Update
-from lbcore.provider.blocking import BlockedError, BlockingCalls
 from lbcore.tls.material import files_of, has_texts, settle
 
 SETTLE_S = 0.05  # changes within this time of each other count as one, ...

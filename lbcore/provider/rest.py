@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from lbcore.config.blocking import BlockedError, BlockingCalls
 from lbcore.config.decode import decode, keys_of, known_to, plain
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.json_text import read_json
@@ -21,7 +22,6 @@ from lbcore.config.static.providers import RestProvider as Settings
 from lbcore.config.tree import parse
 from lbcore.errors import ConfigError, Problem
 from lbcore.provider.base import Publish, Update
-from lbcore.provider.blocking import BlockedError, BlockingCalls
 from lbcore.tls.material import settle
 
 SECTIONS = ("http", "tcp", "udp", "tls")

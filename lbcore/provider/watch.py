@@ -15,7 +15,7 @@ from pathlib import Path
 
 from watchfiles import Change, watch
 
-from lbcore.provider.blocking import BlockingCalls
+from lbcore.config.blocking import BlockingCalls
 
 SUFFIXES = frozenset({".yml", ".yaml", ".toml"})
 SETTLE_MS = 50  # changes within this time of each other count as one

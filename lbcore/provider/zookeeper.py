@@ -14,9 +14,9 @@ import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
+from lbcore.config.blocking import BlockingCalls
 from lbcore.config.static.providers import ZooKeeperProvider
 from lbcore.errors import ConfigError, Problem
-from lbcore.provider.blocking import BlockingCalls
 from lbcore.provider.follow import Reading
 from lbcore.provider.keys import KeyReader
 from lbcore.provider.web import SIZE_LIMIT_BYTES, host_and_port

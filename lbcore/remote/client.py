@@ -28,7 +28,8 @@ class ApiError(Exception):
 
 class ApiClient:
     """`url`: of the API, e.g. http://127.0.0.1:8080; https, and a name and a password in it, for one behind a login;
-    unix:/path for an entry point at a Unix socket. `token`: the permission to change something."""
+    unix:/path for an entry point at a Unix socket, unix:/path:/base with an `api.basePath`. `token`: the permission to
+    change something."""
 
     def __init__(self, url: str, token: str = "") -> None:
         self._tls: ssl.SSLContext | None = None
@@ -40,12 +41,15 @@ class ApiClient:
             self._host, self._port, path = parts.hostname or "", parts.port, parts.path
         except ValueError:  # brackets, ports
             raise ApiError(f"{url!r} is not the URL of an API: {FORMS}") from None
-        self._socket = path if parts.scheme == "unix" and not parts.netloc else ""
+        self._socket = ""
+        if parts.scheme == "unix" and not parts.netloc:
+            self._socket, colon, base = path.partition(":/")
+            path = f"/{base}" if colon else ""
         if not self._socket and (not self._host or parts.scheme not in ("http", "https")):
             raise ApiError(f"{url!r} is not the URL of an API: {FORMS}")
         login, _, place = parts.netloc.rpartition("@")
         self._url = parts._replace(netloc=place).geturl()  # without a password, for what is said
-        self._path = "" if self._socket else path.rstrip("/")
+        self._path = path.rstrip("/")
         if parts.scheme == "https":
             self._tls = ssl.create_default_context()
         if login:

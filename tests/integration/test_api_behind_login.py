@@ -109,22 +109,24 @@ def test_the_token_is_taken_beside_a_login(guarded: Guarded) -> None:
     assert status(Authorization=f"Bearer {TOKEN}") == 401  # no login
 
 
-def test_a_command_asks_at_a_unix_socket(tmp_path: Path) -> None:
+@pytest.mark.parametrize("base", ["", "/lb"])
+def test_a_command_asks_at_a_unix_socket(tmp_path: Path, base: str) -> None:
     """Who may ask is said by the mode of the file."""
     path = tmp_path / "api.sock"
     points = {"web": {"address": "127.0.0.1:0"}, "traefik": {"address": f"unix:{path}?mode=0600"}}
     with contextlib.closing(Backend("one")) as one:
         services = {"shop": {"loadBalancer": {"servers": [{"url": one.url}, {"url": f"{one.url}/b"}]}}}
         dynamic = {"http": {"routers": {"all": {"rule": "PathPrefix(`/`)", "service": "shop"}}, "services": services}}
-        static = {"entryPoints": points, "api": {"insecure": True, "token": TOKEN}}
-        with running(tmp_path, dynamic, static=static) as lb:
+        api = {"insecure": True, "token": TOKEN, **({"basePath": base} if base else {})}
+        url = f"unix:{path}:{base}" if base else f"unix:{path}"
+        with running(tmp_path, dynamic, static={"entryPoints": points, "api": api}) as lb:
             lb.runs(1)
             for arguments, said in (
                 (["status"], "shop@file"),
                 (["drain", "shop", f"{one.url}/b", "--token", TOKEN], "drains"),
                 (["reload", "--wait", "--token", TOKEN], ""),
             ):
-                done = CliRunner().invoke(main, [*arguments, "--api", f"unix:{path}"])
+                done = CliRunner().invoke(main, [*arguments, "--api", url])
                 assert done.exit_code == 0 and said in done.output, done.output
-        done = CliRunner().invoke(main, ["status", "--api", f"unix:{path}"])
-        assert done.exit_code == 1 and f"error: no answer from unix:{path}: " in done.output
+        done = CliRunner().invoke(main, ["status", "--api", url])
+        assert done.exit_code == 1 and f"error: no answer from {url}: " in done.output

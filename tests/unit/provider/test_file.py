@@ -19,7 +19,6 @@ from lbcore.config.dynamic import DynamicConfig
 from lbcore.errors import Problem
 from lbcore.provider import file as file_module
 from lbcore.provider.base import Update
-from lbcore.provider.blocking import BlockedError, BlockingCalls
 from lbcore.provider.file import FileProvider
 from lbcore.provider.watch import is_being_written, signature
 from tests.support.instance import becomes_true
@@ -446,21 +445,6 @@ def test_file_is_followed_on_after_watching_it_has_failed(
     assert looks > 1
     assert "watching" in caplog.text
     assert "no idea" in caplog.text
-
-
-def test_blocking_call_that_never_returns_is_given_up_and_not_repeated() -> None:
-    async def test() -> None:
-        calls, stop = BlockingCalls(), threading.Event()
-        with pytest.raises(BlockedError, match=r"0\.05 s"):
-            await calls.run("a", 0.05, stop.wait)
-        with pytest.raises(BlockedError, match="does not answer"):
-            await calls.run("a", 10, stop.wait)
-        assert await calls.run("b", 10, lambda: 3) == 3
-        stop.set()
-        await becomes_true(lambda: not calls._running)
-        assert await calls.run("a", 10, lambda: 4) == 4
-
-    run(test())
 
 
 def test_certificates_that_do_not_answer_hold_up_no_configuration_without_them(
