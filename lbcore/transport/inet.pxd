@@ -41,6 +41,7 @@ cdef extern from "<sys/socket.h>" nogil:
         AF_INET6
         AF_UNIX
         MSG_DONTWAIT
+        MSG_MORE
         MSG_NOSIGNAL
         MSG_PEEK
 
@@ -72,3 +73,9 @@ cdef extern from "<netinet/in.h>" nogil:
         IPPROTO_TCP
         IP_PKTINFO
         IPV6_PKTINFO
+
+
+cdef union SocketAddress:      # one that is read by its kind: a cast of other memory would not be told to the compiler
+    sockaddr any
+    sockaddr_in v4
+    sockaddr_in6 v6

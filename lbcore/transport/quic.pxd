@@ -7,6 +7,7 @@ from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.proxy.exchange cimport Dialer
 from lbcore.tls.handshake cimport Handshake
 from lbcore.transport.flow cimport FlowSession
+from lbcore.transport.inet cimport SocketAddress
 from lbcore.transport.reactor cimport Channel, Reactor
 from lbcore.transport.reserve cimport Reserve
 
@@ -39,7 +40,7 @@ cdef class QuicSocket(Channel):
     cdef bint adopted                  # it is that of another worker, which cannot read it for now
     cdef bint wildcard                 # it is bound to all addresses: packets tell the local one
     cdef int family
-    cdef uint32_t local[7]             # its address, a sockaddr
+    cdef SocketAddress local           # its address
     cdef uint32_t local_length
     cdef bint watches_output
 

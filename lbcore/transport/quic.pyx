@@ -31,7 +31,7 @@ from lbcore.transport.epoll cimport EPOLLET, EPOLLIN, EPOLLOUT
 from lbcore.transport.gathering cimport GATHERS_LONGER
 from lbcore.transport.inet cimport (
     AF_INET, AF_INET6, CMSG_DATA, CMSG_FIRSTHDR, CMSG_LEN, CMSG_NXTHDR, CMSG_SPACE, IPPROTO_IP, IPPROTO_IPV6, IPV6_PKTINFO,
-    IP_PKTINFO, MSG_DONTWAIT, cmsghdr, getsockname, in6_pktinfo, in_pktinfo, iovec, mmsghdr, msghdr, recvmmsg, sendmsg, sockaddr,
+    IP_PKTINFO, MSG_DONTWAIT, cmsghdr, getsockname, in6_pktinfo, in_pktinfo, iovec, mmsghdr, msghdr, recvmmsg, sendmsg,
     sockaddr_in, sockaddr_in6,
 )
 from lbcore.transport.reactor cimport Channel, Reactor
@@ -122,16 +122,16 @@ cdef class QuicSocket(Channel):
         self.sock = sock
         self.adopted = adopted
         self.look()
-        self.family = (<sockaddr*>self.local).sa_family
+        self.family = self.local.any.sa_family
         if self.family == AF_INET6:
             self.wildcard = True
             for i in range(16):
-                if (<sockaddr_in6*>self.local).sin6_addr.s6_addr[i]:
+                if self.local.v6.sin6_addr.s6_addr[i]:
                     self.wildcard = False
             if self.wildcard:
                 sock.setsockopt(sockets.IPPROTO_IPV6, sockets.IPV6_RECVPKTINFO, 1)
         else:
-            self.wildcard = (<sockaddr_in*>self.local).sin_addr.s_addr == 0
+            self.wildcard = self.local.v4.sin_addr.s_addr == 0
             if self.wildcard:
                 sock.setsockopt(sockets.IPPROTO_IP, 8, 1)       # IP_PKTINFO
         try:
@@ -141,8 +141,8 @@ cdef class QuicSocket(Channel):
 
     cdef int look(self) except -1:
         """Read the socket's address."""
-        cdef unsigned int length = 28
-        if getsockname(self.sock.fileno(), <sockaddr*>self.local, &length) < 0:
+        cdef unsigned int length = sizeof(SocketAddress)
+        if getsockname(self.sock.fileno(), &self.local.any, &length) < 0:
             raise OSError(errno, os.strerror(errno))
         self.local_length = length
         return 0
@@ -157,9 +157,9 @@ cdef class QuicSocket(Channel):
     cdef int on_ready(self, uint32_t events) except -1:
         cdef mmsghdr messages[MESSAGES]
         cdef iovec pieces[MESSAGES]
-        cdef uint32_t remote[MESSAGES][7]
+        cdef SocketAddress remote[MESSAGES]
         cdef uint64_t control[MESSAGES][CONTROL_WORDS]
-        cdef uint32_t local[7]
+        cdef SocketAddress local
         cdef msghdr* message
         cdef cmsghdr* at
         cdef Path path
@@ -170,7 +170,7 @@ cdef class QuicSocket(Channel):
             self.endpoint.resume()
         if not events & ~EPOLLOUT:
             return 0
-        if (<sockaddr_in*>self.local).sin_port == 0:
+        if self.local.v4.sin_port == 0:
             self.look()            # it was bound meanwhile
         for calls in range(CALLS):
             if self.fd < 0:
@@ -180,8 +180,8 @@ cdef class QuicSocket(Channel):
                 pieces[i].iov_len = MESSAGE_BYTES
                 message = &messages[i].msg_hdr
                 memset(message, 0, sizeof(msghdr))
-                message.msg_name = remote[i]
-                message.msg_namelen = 28
+                message.msg_name = &remote[i]
+                message.msg_namelen = sizeof(SocketAddress)
                 message.msg_iov = &pieces[i]
                 message.msg_iovlen = 1
                 message.msg_control = control[i]
@@ -195,7 +195,7 @@ cdef class QuicSocket(Channel):
                 message = &messages[i].msg_hdr
                 left = messages[i].msg_len
                 segment = left
-                memcpy(local, self.local, 28)
+                local = self.local
                 at = CMSG_FIRSTHDR(message)
                 while at != NULL:
                     if at.cmsg_level == IPPROTO_UDP and at.cmsg_type == UDP_GRO:
@@ -203,13 +203,13 @@ cdef class QuicSocket(Channel):
                         if gro > 0:
                             segment = <size_t>gro
                     elif at.cmsg_level == IPPROTO_IPV6 and at.cmsg_type == IPV6_PKTINFO and self.family == AF_INET6:
-                        memcpy((<sockaddr_in6*>local).sin6_addr.s6_addr, (<in6_pktinfo*>CMSG_DATA(at)).ipi6_addr.s6_addr, 16)
+                        memcpy(local.v6.sin6_addr.s6_addr, (<in6_pktinfo*>CMSG_DATA(at)).ipi6_addr.s6_addr, 16)
                     elif at.cmsg_level == IPPROTO_IP and at.cmsg_type == IP_PKTINFO and self.family == AF_INET:
-                        (<sockaddr_in*>local).sin_addr.s_addr = (<in_pktinfo*>CMSG_DATA(at)).ipi_addr.s_addr
+                        local.v4.sin_addr.s_addr = (<in_pktinfo*>CMSG_DATA(at)).ipi_addr.s_addr
                     at = CMSG_NXTHDR(message, at)
-                path.local.address = local
+                path.local.address = &local
                 path.local.length = self.local_length
-                path.remote.address = remote[i]
+                path.remote.address = &remote[i]
                 path.remote.length = message.msg_namelen
                 path.user_data = NULL
                 packet = <uint8_t*>pieces[i].iov_base

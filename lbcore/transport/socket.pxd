@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint32_t
 from lbcore.http.buffer cimport Buffer
 from lbcore.http.head cimport ClientAddress
 from lbcore.http.span cimport Span
+from lbcore.transport.inet cimport MSG_MORE
 from lbcore.transport.reactor cimport Channel, Reactor
 
 cdef enum:
@@ -38,6 +39,7 @@ cdef class Socket(Channel):
     cdef bint hangup           # the peer has ended its sending side, or broken the connection
     cdef bint broken           # an event has announced an error; bytes received before it can still be read
     cdef int fault             # errno of the failure
+    cdef int more              # MSG_MORE once the bytes that are sent next are the last ones; else 0
 
     # The descriptor and the reactor
     cdef void adopt(self, int fd) noexcept
@@ -66,7 +68,10 @@ cdef class Socket(Channel):
         return self.transport is not None and self.transport.pending(self)
 
     cdef inline void end_follows(self) noexcept:
-        """Say that the bytes which are sent next are the last ones. The transport then announces the end together with them."""
+        """Say that the bytes which are sent next are the last ones, behind which `shut` or `shut_write` is called at once.
+
+        The end then goes with them: the transport's in the same send, and that of TCP in the same packet."""
+        self.more = MSG_MORE
         if self.transport is not None:
             self.transport.end_follows(self)
 

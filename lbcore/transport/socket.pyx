@@ -279,11 +279,11 @@ cdef class Socket(Channel):
             memset(&message, 0, sizeof(message))
             message.msg_iov = parts
             message.msg_iovlen = 2
-            n = sendmsg(self.fd, &message, MSG_NOSIGNAL)
+            n = sendmsg(self.fd, &message, MSG_NOSIGNAL | self.more)
         elif second.len:
-            n = send(self.fd, second.ptr, second.len, MSG_NOSIGNAL)
+            n = send(self.fd, second.ptr, second.len, MSG_NOSIGNAL | self.more)
         else:
-            n = send(self.fd, first.ptr, first.len, MSG_NOSIGNAL)
+            n = send(self.fd, first.ptr, first.len, MSG_NOSIGNAL | self.more)
         if n >= 0:
             return n
         if errno == EAGAIN or errno == EINTR:

@@ -168,6 +168,18 @@ def test_a_client_that_has_gone_behind_requests_that_wait_is_let_go(size: int) -
         gone.set()
 
 
+@pytest.mark.parametrize("target", ["/", "/none"])
+def test_the_end_goes_with_the_last_answer(target: str) -> None:
+    """In one packet, and both at once: neither waits for the other."""
+    request = f"GET {target} HTTP/1.1\r\nHost: {'x' if target == '/' else 'none'}\r\nConnection: close\r\n\r\n"
+    with serving() as server, edge(config_for(server.url)) as lb:
+        client = lb.client()
+        client.send(request.encode())
+        assert client.to_the_end().startswith(b"HTTP/1.1 ")
+        packets: int = struct.unpack_from("I", client.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256), 140)[0]
+        assert packets <= 3  # tcpi_segs_in: of the handshake, for the request, and this
+
+
 def test_a_client_that_has_gone_is_let_go_if_its_first_answer_would_have_been_the_last() -> None:
     """Its connection is watched late, see `Reactor.attach_late`."""
 
