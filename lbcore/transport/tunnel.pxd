@@ -8,6 +8,7 @@ cdef struct Direction:
     Pipe* pipe                 # owned; holds spliced bytes; NULL while there are none
     bint bulk                  # the source has filled a buffer at once, so from then on its bytes are spliced
     bint ended                 # the source has ended, and the sending side of the sink was shut
+    int follows                # on what was received last: BYTES as far as is known, END or BREAK
 
 
 cdef class Tunnel:

@@ -11,6 +11,12 @@ cdef enum:
     FILL_BYTES = 1048576
     NO_PIPE = 2                # returned by `Tunnel.splice`
 
+# Direction.follows
+cdef enum:
+    BYTES
+    END
+    BREAK
+
 
 cdef inline int pass_on(Buffer* received, Socket sink) noexcept:
     """Send what was received, without a copy of it if the sink takes it at once; what it does not take becomes its output.
@@ -74,6 +80,8 @@ cdef class Tunnel:
                     return False
                 source.readable = True
                 return source.pause() < 0
+            if direction.follows != BYTES:
+                return self.end(source, sink, direction) if direction.follows == END else True
             if direction.bulk and source.can_splice() and sink.can_splice():
                 result = self.splice(source, sink, direction)
                 if result != NO_PIPE:
@@ -89,6 +97,13 @@ cdef class Tunnel:
                     return source.paused and source.resume() < 0
                 return self.end(source, sink, direction) if n == 0 else True
             direction.bulk = buffer_room(&source.input) == 0
+            if source.hangup and source.readable and not direction.bulk:       # the last bytes and the end go on in one packet
+                n = source.receive(&source.input, buffer_room(&source.input))
+                if n == 0:
+                    direction.follows = END
+                    sink.end_follows()
+                elif n == IO_FAILED:
+                    direction.follows = BREAK
 
     cdef bint end(self, Socket source, Socket sink, Direction* direction) noexcept:
         """Shut the sending side of the sink, because the source has ended. Not if both have ended: then both will be closed."""

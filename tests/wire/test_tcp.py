@@ -93,6 +93,19 @@ def test_bytes_come_back_as_they_went_and_half_closing_is_passed_on(size: int) -
         eventually(lambda: lb.open_connections == 0, "the connection is gone")
 
 
+def test_last_bytes_and_the_end_that_come_together_go_on_in_one_packet() -> None:
+    def script(peer: Peer) -> None:
+        peer.exactly(1)
+        peer.sock.send(b"all", socket.MSG_MORE)  # with the end, which follows
+
+    with serving(script) as server, edge(tcp([address(server)])) as lb:
+        client = lb.client()
+        client.send(b"x")
+        assert client.to_the_end() == b"all"
+        packets: int = struct.unpack_from("I", client.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256), 140)[0]
+        assert packets <= 3  # tcpi_segs_in: of the handshake, for the byte, and this
+
+
 def test_a_tunnel_that_has_found_no_pipe_goes_on_when_its_server_reads_again() -> None:
     """In a process of its own: others keep pipes."""
     command = [sys.executable, "-m", "tests.support.without_pipes"]
