@@ -1,4 +1,4 @@
-"""All exceptions of lbcore. No I/O; imports nothing of lbcore."""
+"""All exceptions of lbcore, and what messages for users say of any exception. No I/O; imports nothing of lbcore."""
 
 from __future__ import annotations
 
@@ -73,3 +73,18 @@ class ConfigError(LbcoreError):
 
 class NoServerError(LbcoreError):
     """No server may be picked. Answered with 503."""
+
+
+def message_of(error: BaseException) -> str:
+    """What an exception says, in one line; the name of its type if it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def typed_message_of(error: BaseException) -> str:
+    """The type of an exception, and what it says, in one line: for one that nobody has expected."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def system_message_of(error: OSError) -> str:
+    """What the system says of a call that failed, in lower case, as messages are."""
+    return (error.strerror or str(error)).lower()

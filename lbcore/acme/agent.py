@@ -29,6 +29,7 @@ from lbcore.acme.wanted import Wanted, covers, wanted
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.static import StaticConfig
 from lbcore.config.tls import Certificate, TlsConfig
+from lbcore.errors import message_of
 from lbcore.provider.base import Publish, Update
 
 LOOK_S = 10.0  # between two checks of the clock and of the files
@@ -443,7 +444,7 @@ class AcmeAgent:
         if asked_s:
             resolver.not_before = max(resolver.not_before, time.time() + asked_s)
         names = ", ".join(job.wanted.names)
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = message_of(error)
         served = [held.ends for held in self._held.values() if covers(held.names, job.wanted.names)]
         if served:
             reason += f" (the one that is served ends in {_time(max(served) - time.time())})"

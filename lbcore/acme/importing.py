@@ -10,6 +10,7 @@ from lbcore.acme.keys import names_of
 from lbcore.acme.redis_storage import storage_of
 from lbcore.acme.storage import FileStorage, StorageError, StoredCertificate
 from lbcore.config.static import StaticConfig
+from lbcore.errors import system_message_of
 from lbcore.tls.describe import UNREADABLE
 
 
@@ -60,7 +61,7 @@ def _read(certificate: Path, key: Path) -> StoredCertificate:
         text, secret = certificate.read_text(), key.read_text()
         names = names_of(x509.load_pem_x509_certificate(text.encode()))
     except OSError as error:
-        raise ValueError(f"{error.filename} cannot be read: {(error.strerror or str(error)).lower()}") from None
+        raise ValueError(f"{error.filename} cannot be read: {system_message_of(error)}") from None
     except UNREADABLE:
         raise ValueError(f"{certificate} is no certificate in PEM form") from None
     if not names:

@@ -26,6 +26,7 @@ from lbcore import __version__
 from lbcore.acme.schedule import RATE_LIMITED_S
 from lbcore.config.regular import read_regular
 from lbcore.config.static import Acme
+from lbcore.errors import message_of
 
 CONNECT_S = 10.0
 MOST_S = 600.0  # limit of a request without a configured one
@@ -157,4 +158,4 @@ def reason_of(error: BaseException) -> str:
     response = error.args[0] if error.args and isinstance(error.args[0], requests.Response) else None
     if response is not None:
         return f"the answer is {response.status_code} and no JSON"
-    return " ".join(str(inner).split()) or type(inner).__name__
+    return message_of(inner)

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from lbcore.acme.storage import Answers, FileStorage, Hold, Storage, StorageError, parsed
 from lbcore.config.json_text import read_json
 from lbcore.config.network import is_redis
+from lbcore.errors import message_of
 
 LEASE_S = 45.0  # that a hold lasts without `keep`
 WRITE_S = 30.0  # limit of a change
@@ -60,7 +61,7 @@ class RedisStorage(Storage):
         try:
             yield
         except self._errors as error:
-            text = " ".join(str(error).split()) or type(error).__name__
+            text = message_of(error)
             raise StorageError(f"{self.place} cannot be reached: {text}", is_away=True) from None
 
     def open(self) -> None:

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from lbcore.config.json_text import read_json
+from lbcore.errors import system_message_of
 
 FILE_LIMIT_BYTES = 256 << 20
 OTHERS = 0o077  # permissions of group and others, which the file must not have
@@ -231,7 +232,7 @@ class FileStorage(Storage):
                 os.close(os.open(self.path.resolve(), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
             self.check()
         except OSError as error:
-            raise StorageError(f"{self.path} cannot be used: {(error.strerror or str(error)).lower()}") from None
+            raise StorageError(f"{self.path} cannot be used: {system_message_of(error)}") from None
 
     def check(self) -> None:
         """Raise StorageError if other users may read the file, or it is not a regular file. Raises OSError."""
@@ -248,7 +249,7 @@ class FileStorage(Storage):
             with self.path.open("rb") as file:
                 data = file.read(FILE_LIMIT_BYTES)
         except OSError as error:
-            raise StorageError(f"{self.path} cannot be read: {(error.strerror or str(error)).lower()}") from None
+            raise StorageError(f"{self.path} cannot be read: {system_message_of(error)}") from None
         return parsed(data, self.place)
 
     def signature(self) -> tuple[Any, ...]:
@@ -288,7 +289,7 @@ class FileStorage(Storage):
             try:
                 self._write(json.dumps(content, indent=2).encode())
             except OSError as error:
-                raise StorageError(f"{self.path} cannot be written: {(error.strerror or str(error)).lower()}") from None
+                raise StorageError(f"{self.path} cannot be written: {system_message_of(error)}") from None
 
     def _write(self, data: bytes) -> None:
         """Replace the file. A file that is itself a mount, as in a container, is overwritten in place."""
@@ -314,7 +315,7 @@ class FileStorage(Storage):
         try:
             folder = os.open(self.path.resolve().parent, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise StorageError(f"{self.path} cannot be written: {(error.strerror or str(error)).lower()}") from None
+            raise StorageError(f"{self.path} cannot be written: {system_message_of(error)}") from None
         try:
             with contextlib.suppress(OSError):  # some file systems have no locks
                 fcntl.flock(folder, fcntl.LOCK_EX)

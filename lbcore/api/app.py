@@ -32,6 +32,7 @@ from lbcore.api.runtime import Runtime
 from lbcore.api.shape import View
 from lbcore.config.json_text import read_json
 from lbcore.config.static import Prometheus
+from lbcore.errors import typed_message_of
 from lbcore.routing.compile_own import DASHBOARD, METRICS, PART_HEADER, REST
 
 PER_PAGE = 100
@@ -155,7 +156,7 @@ class _Failures:
         try:
             await self._app(scope, receive, put)
         except Exception as error:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            reason = typed_message_of(error)
             _log.error("API: %s %s cannot be answered: %s", scope.get("method"), scope.get("path"), reason)
             _log.debug("API: an answer cannot be made", exc_info=error)
             if not begun:

@@ -12,6 +12,7 @@ import click
 
 from lbcore.cli.asking import API, TOKEN, needs_token
 from lbcore.cli.base import AskingCommand, Commands, fail, print_problems
+from lbcore.errors import system_message_of
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -95,7 +96,7 @@ def _certificates_in(file: Path) -> list[dict[str, Any]]:
             raise ValueError("no certificate in PEM form")
         return [described(part).view() for part in parts]
     except OSError as error:
-        fail(f"{file} cannot be read: {(error.strerror or str(error)).lower()}")
+        fail(f"{file} cannot be read: {system_message_of(error)}")
     except ValueError as error:
         fail(f"{file}: {error}")
 

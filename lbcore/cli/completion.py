@@ -9,6 +9,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from lbcore.cli.base import Command, fail
+from lbcore.errors import system_message_of
 
 SHELLS = ("bash", "zsh", "fish")
 # In which a shell reads it: bash by its package bash-completion when the command is first completed, fish at its start.
@@ -44,7 +45,7 @@ def completion(shell: str | None, install: bool) -> None:
         if shell == "zsh":
             _tell_zsh(place.parent.parent / ".zshrc")
     except OSError as error:
-        fail(f"{error.filename or place} cannot be written: {(error.strerror or str(error)).lower()}")
+        fail(f"{error.filename or place} cannot be written: {system_message_of(error)}")
 
 
 def script(shell: str) -> str:

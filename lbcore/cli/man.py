@@ -15,6 +15,7 @@ import click
 
 from lbcore import __version__
 from lbcore.cli.base import Command, fail
+from lbcore.errors import system_message_of
 
 CODES = "Exit codes:"
 
@@ -35,7 +36,7 @@ def man(directory: Path | None, install: bool) -> None:
     try:
         written = write_pages(directory)
     except OSError as error:
-        fail(f"{error.filename or directory} cannot be written: {(error.strerror or str(error)).lower()}")
+        fail(f"{error.filename or directory} cannot be written: {system_message_of(error)}")
     click.echo(f"{len(written)} pages are written to {directory}")
 
 

@@ -11,6 +11,7 @@ import click
 
 from lbcore.cli.asking import API, TOKEN, needs_token
 from lbcore.cli.base import EXIT_DOWN, AskingCommand, fail
+from lbcore.errors import system_message_of
 
 if TYPE_CHECKING:
     from lbcore.remote.client import ApiClient
@@ -49,7 +50,7 @@ def reload(wait: bool, timeout_s: float, pid: int | None, as_json: bool, token: 
             try:
                 os.kill(pid, signal.SIGHUP)
             except OSError as error:
-                fail(f"process {pid}: {(error.strerror or str(error)).lower()}")
+                fail(f"process {pid}: {system_message_of(error)}")
         if wait:
             _tell(_outcome(client, before, timeout_s), as_json)
         elif as_json:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.spiffe import NOT_CONFIGURED
 from lbcore.config.static import StaticConfig
-from lbcore.errors import ConfigError, Problem
+from lbcore.errors import ConfigError, Problem, message_of, system_message_of
 from lbcore.http3.library import why_not
 from lbcore.process.listeners import Address
 from lbcore.process.snapshot import Publisher
@@ -97,9 +97,9 @@ async def _make(static: StaticConfig, factory: EngineFactory) -> None:
             engine.close()
     except OSError as error:
         what = f"cannot open {error.filename}" if error.filename else "cannot start"
-        raise ConfigError([Problem("", f"{what}: {(error.strerror or str(error)).lower()}")]) from error
+        raise ConfigError([Problem("", f"{what}: {system_message_of(error)}")]) from error
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = message_of(error)
         raise ConfigError([Problem("", f"the static configuration cannot run: {reason}")]) from error
 
 

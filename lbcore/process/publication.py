@@ -27,7 +27,7 @@ from lbcore.config.spiffe import Identity
 from lbcore.config.static import StaticConfig
 from lbcore.config.tls import Certificate
 from lbcore.config.validate.findings import Disabled
-from lbcore.errors import ConfigError, LbcoreError
+from lbcore.errors import ConfigError, LbcoreError, typed_message_of
 from lbcore.process.control import encode
 from lbcore.process.snapshot import Data, Publisher, Remembered, Snapshot, parts_of
 from lbcore.provider.keep import OPTIONS, Kept, keep_running, lacked_by_entry_points
@@ -232,7 +232,8 @@ class Publication:
             self._in_force(prepared)
         except Exception as error:
             # The workers route by it already: it is in force although health checks or the API may be behind.
-            _log.error("configuration %d: what follows it fails: %s", prepared.snapshot.generation, _line(error))
+            generation = prepared.snapshot.generation
+            _log.error("configuration %d: what follows it fails: %s", generation, typed_message_of(error))
             _log.debug("what follows a configuration fails", exc_info=error)
         self.first.set()
 
@@ -259,7 +260,9 @@ class Publication:
         self._broken = broken
 
     def _refuse(self, error: Exception) -> None:
-        texts = [str(problem) for problem in error.problems] if isinstance(error, ConfigError) else [_line(error)]
+        texts = [typed_message_of(error)]
+        if isinstance(error, ConfigError):
+            texts = [str(problem) for problem in error.problems]
         stays = "what runs stays" if self.current is not None else "nothing of it runs"
         for text in texts:
             _log.error("configuration refused, %s: %s", stays, text)
@@ -337,7 +340,3 @@ def _objects(dynamic: DynamicConfig, kind: str) -> Mapping[str, object]:
     layer, section = SECTIONS[kind].split(".")
     found: Mapping[str, object] = getattr(getattr(dynamic, layer), to_snake(section))
     return found
-
-
-def _line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from lbcore.config.blocking import BlockingCalls
 from lbcore.config.network import is_redis
 from lbcore.config.regular import read_regular
-from lbcore.errors import Problem
+from lbcore.errors import Problem, message_of, system_message_of
 from lbcore.state.region import Region
 from lbcore.tls.tickets import TicketKeys
 
@@ -61,7 +61,7 @@ async def keep_ticket_keys(region: Region, source: str) -> None:
                 TicketKeys(region).use(now_epoch, keys)
                 epoch, complaint = now_epoch, ""
             except Exception as error:
-                text = " ".join(str(error).split()) or type(error).__name__
+                text = message_of(error)
                 if text != complaint:
                     complaint = text
                     _log.error("the shared keys of session tickets are not known, the present ones stay: %s", text)
@@ -83,7 +83,7 @@ def _from_secret(file: str) -> KeyOf:
     try:
         data, status = read_regular(file)
     except OSError as error:
-        raise ValueError(f"{file} cannot be read: {(error.strerror or str(error)).lower()}") from None
+        raise ValueError(f"{file} cannot be read: {system_message_of(error)}") from None
     secret, is_open = data.strip(), bool(status.st_mode & stat.S_IROTH)
     if len(secret) < LEAST_SECRET_BYTES:
         raise ValueError(f"{file} has fewer than {LEAST_SECRET_BYTES} bytes: openssl rand -hex 32 makes a secret")

@@ -18,6 +18,7 @@ import uvloop
 
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.static import StaticConfig
+from lbcore.errors import typed_message_of
 from lbcore.process.control import Channel, ControlError, Message
 from lbcore.process.dumps import forbid_core_dumps
 from lbcore.process.garbage import collect_seldom
@@ -269,7 +270,7 @@ class Worker:
                         table = await asyncio.to_thread(self._prepare, message)
                     except Exception as error:
                         _log.debug("configuration %d cannot be prepared", generation, exc_info=error)
-                        reason = " ".join(f"{type(error).__name__}: {error}".split())
+                        reason = typed_message_of(error)
                         self._channel.send({"type": "refused", "generation": generation, "error": reason})
                     else:
                         self._prepared = generation, table

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from lbcore.config.dynamic import DynamicConfig
+from lbcore.errors import typed_message_of
 from lbcore.provider.merge import Merger, merge
 from lbcore.provider.state import ProviderState
 
@@ -118,7 +119,7 @@ class Aggregator:
                 task = asyncio.current_task()
                 if task is not None and task.cancelling():
                     return  # it failed while it was ended
-                reason = " ".join(f"{type(error).__name__}: {error}".split())
+                reason = typed_message_of(error)
                 _log.error("provider %s failed, starting it again in %g s: %s", provider.name, wait_s, reason)
                 _log.debug("provider %s failed", provider.name, exc_info=error)
                 self._note_problems(provider.name, (f"provider {provider.name}: it failed: {reason}",), is_away=True)

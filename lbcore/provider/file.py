@@ -16,7 +16,7 @@ from lbcore.config.blocking import BlockingCalls
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.load import TextLoader, read_text
 from lbcore.config.report import SHOWN, lines
-from lbcore.errors import ConfigError, PartProblem, Problem
+from lbcore.errors import ConfigError, PartProblem, Problem, typed_message_of
 from lbcore.provider.base import Publish, Update
 from lbcore.provider.watch import changes, config_files, is_being_written
 from lbcore.tls.material import files_of, settle
@@ -113,7 +113,7 @@ class FileProvider:
             try:
                 await watcher()
             except Exception as error:
-                reason = " ".join(f"{type(error).__name__}: {error}".split())
+                reason = typed_message_of(error)
                 _log.error("watching %s failed, starting again in %g s: %s", self.path, WATCH_AGAIN_S, reason)
             await asyncio.sleep(WATCH_AGAIN_S)
             self._changed.set()
@@ -225,7 +225,7 @@ class FileProvider:
             self._problems = tuple(problems)
             return None
         except Exception as error:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            reason = typed_message_of(error)
             _log.error("%s cannot be loaded, the running configuration stays: %s", self.path, reason)
             _log.debug("%s cannot be loaded", self.path, exc_info=error)
             self._problems = (f"{self.path} cannot be loaded: {reason}",)

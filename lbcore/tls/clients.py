@@ -7,7 +7,7 @@ import ssl
 from typing import Any
 
 from lbcore.config.static.providers import ClientTls
-from lbcore.errors import ConfigError, Problem
+from lbcore.errors import ConfigError, Problem, system_message_of
 
 PEM = "-----BEGIN"
 
@@ -53,7 +53,7 @@ def _find(key: str, text: str) -> None:
         with open(text, "rb"):
             pass
     except OSError as error:
-        raise ValueError(f"{key}: {text} cannot be read: {(error.strerror or str(error)).lower()}") from None
+        raise ValueError(f"{key}: {text} cannot be read: {system_message_of(error)}") from None
 
 
 def _given(text: str, key: str) -> dict[str, Any]:

@@ -7,6 +7,8 @@ import socket
 import sys
 import warnings
 
+from lbcore.errors import typed_message_of
+
 ANSWER_S = 30.0  # limit between two reads from the provider's server
 
 
@@ -37,7 +39,7 @@ def main() -> int:
             else:
                 done = client.delete_record(None, "TXT", call["name"], call["value"])
     except Exception as error:
-        text = " ".join(f"{type(error).__name__}: {error}".split())
+        text = typed_message_of(error)
         for secret in call["options"].values():
             text = text.replace(secret, "...")
         sys.stderr.write(text)

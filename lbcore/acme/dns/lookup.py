@@ -12,6 +12,8 @@ import dns.query
 import dns.rdatatype
 import dns.resolver
 
+from lbcore.errors import message_of, system_message_of
+
 QUERY_S = 10.0
 MOST_ALIASES = 50
 
@@ -34,7 +36,7 @@ def address_of(host: str) -> str:
     try:
         return str(socket.getaddrinfo(host, 53, type=socket.SOCK_DGRAM)[0][4][0])
     except OSError as error:
-        raise LookupError_(f"the name server {host} has no address: {(error.strerror or str(error)).lower()}") from None
+        raise LookupError_(f"the name server {host} has no address: {system_message_of(error)}") from None
 
 
 class Lookup:
@@ -119,7 +121,7 @@ class Lookup:
             try:
                 values = _values(resolver.resolve(name, "TXT", raise_on_no_answer=False).rrset)
             except dns.exception.DNSException as error:
-                return f"{resolver.nameservers[0]}: {_line(error)}"
+                return f"{resolver.nameservers[0]}: {message_of(error)}"
             if value not in values:
                 return f"{resolver.nameservers[0]} does not say it"
         return ""
@@ -132,7 +134,7 @@ def seen_by(addresses: Iterable[str], name: str, value: str, port: int = 53) -> 
         try:
             answer, _ = dns.query.udp_with_fallback(question, address, QUERY_S, port)
         except (dns.exception.DNSException, OSError) as error:
-            return f"{address}: {_line(error)}"
+            return f"{address}: {message_of(error)}"
         if not any(value in _values(rrset) for rrset in answer.answer if rrset.rdtype == dns.rdatatype.TXT):
             return f"{address} does not say it"
     return ""
@@ -143,7 +145,3 @@ def _values(rrset: Iterable[object] | None) -> set[str]:
     for each in rrset or ():
         found.add(b"".join(getattr(each, "strings", ())).decode("latin-1"))
     return found
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -10,6 +10,7 @@ import requests
 
 from lbcore.acme.dns.base import DnsProvider, Environment, Record
 from lbcore.acme.solving import OrderError, Stop
+from lbcore.errors import system_message_of
 
 PROGRAM_S = 120.0  # limit for a run of the program
 LONGEST_LINE = 300
@@ -43,7 +44,7 @@ class ExecProvider(DnsProvider):
         except subprocess.TimeoutExpired:
             raise OrderError(f"{self._path} {command}: not done within {PROGRAM_S:g} s", is_temporary=True) from None
         except OSError as error:
-            raise OrderError(f"{self._path} cannot be run: {(error.strerror or str(error)).lower()}") from None
+            raise OrderError(f"{self._path} cannot be run: {system_message_of(error)}") from None
         if done.returncode:
             said = " ".join((done.stderr or done.stdout).decode(errors="replace").split())[:LONGEST_LINE]
             raise OrderError(f"{self._path} {command}: exit code {done.returncode}{': ' if said else ''}{said}")

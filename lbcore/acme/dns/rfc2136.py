@@ -19,6 +19,7 @@ from lbcore.acme.dns.base import TTL_S, DnsProvider, Environment, Record
 from lbcore.acme.dns.lookup import LookupError_, address_of, split_server
 from lbcore.acme.solving import OrderError, Stop
 from lbcore.config.regular import read_regular
+from lbcore.errors import message_of
 
 USUAL_ALGORITHM = "hmac-sha1."
 
@@ -85,7 +86,7 @@ class Rfc2136Provider(DnsProvider):
         try:
             return dns.query.udp_with_fallback(message, address_of(host), self._limit_s, port)[0]
         except (dns.exception.DNSException, LookupError_, OSError) as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = message_of(error)
             raise OrderError(f"name server {host}:{port}: {reason}", is_temporary=True) from None
 
 

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from lbcore.config.json_text import read_json
+from lbcore.errors import system_message_of
 from lbcore.provider.kubernetes.access import Access
 from lbcore.provider.web import AnswerError, WebClient
 
@@ -49,7 +50,7 @@ class KubernetesClient:
         try:
             return {"Accept": "application/json", **self.access.headers()}
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            reason = system_message_of(error)
             raise AnswerError(f"the token {self.access.token_file} cannot be read: {reason}") from None
 
     async def get(self, path: str, query: dict[str, str] | None = None) -> Thing:
