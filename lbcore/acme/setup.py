@@ -8,6 +8,7 @@ from pathlib import Path
 from lbcore.acme.dns.base import MissingVariableError
 from lbcore.acme.redis_storage import storage_of
 from lbcore.acme.storage import FileStorage, StorageError
+from lbcore.config.lines import split_place
 from lbcore.config.network import is_redis
 from lbcore.config.static import Acme, CertificatesResolver, StaticConfig
 from lbcore.errors import Problem, Severity
@@ -71,6 +72,4 @@ def _of_dns(acme: Acme) -> Iterator[tuple[str, Severity]]:
 
 
 def _problem(name: str, resolver: CertificatesResolver, text: str, severity: Severity = "disabled") -> Problem:
-    file, _, line = resolver.place.rpartition(":")
-    where = int(line) if line.isdigit() else None
-    return Problem(f"certificatesResolvers.{name}", text, "", file, where, severity)
+    return Problem(f"certificatesResolvers.{name}", text, "", *split_place(resolver.place), severity)

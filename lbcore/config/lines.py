@@ -9,6 +9,12 @@ from dataclasses import replace
 from lbcore.errors import Problem
 
 
+def split_place(place: str) -> tuple[str, int | None]:
+    """File and line of a place, `dynamic.yml:7`; an empty text, and None, where it has none."""
+    file, _, line = place.rpartition(":")
+    return file, int(line) if line.isdigit() else None
+
+
 class Lines(dict[str, Callable[[tuple[str | int, ...]], int | None]]):
     """By the name of a file: the line on which something is written, by its path.
 
@@ -21,10 +27,9 @@ class Lines(dict[str, Callable[[tuple[str | int, ...]], int | None]]):
     __hash__ = None
 
     def line(self, place: str, path: tuple[str | int, ...]) -> int | None:
-        """Of a part of an object whose place (`dynamic.yml:7`) is known."""
-        file, _, line = place.rpartition(":")
-        found = self[file](path) if file in self else None
-        return found or (int(line) if line.isdigit() else None)
+        """The line of a part of an object whose place is known; that of the object if no more is known."""
+        file, line = split_place(place)
+        return (self[file](path) if file in self else None) or line
 
     def located(self, problem: Problem) -> Problem:
         """A problem with the file that its path was read from, and the line of that, or of the nearest key around it.

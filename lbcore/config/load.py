@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from lbcore.config.decode import Decoded, Elsewhere, decode, known_to
 from lbcore.config.dynamic import DynamicConfig, HttpConfig
-from lbcore.config.lines import Lines
+from lbcore.config.lines import Lines, split_place
 from lbcore.config.lint import static_notes
 from lbcore.config.model import Model, Object
 from lbcore.config.portable import foreign
@@ -319,9 +319,8 @@ def _merge_tls(configs: list[TlsConfig], warnings: list[Problem]) -> TlsConfig:
 
 
 def _twice(path: str, place: str, first: str) -> Problem:
-    file, _, line = place.rpartition(":")
-    text = f"already defined at {first}, ignored"
-    return Problem(path, text, "", file or place, int(line) if line.isdigit() else None, "warning")
+    file, line = split_place(place)
+    return Problem(path, f"already defined at {first}, ignored", "", file or place, line, "warning")
 
 
 def is_blank(path: Path) -> bool:

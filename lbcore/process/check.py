@@ -14,7 +14,7 @@ from typing import Any
 from pydantic.alias_generators import to_snake
 
 from lbcore.config.dynamic import DynamicConfig
-from lbcore.config.lines import Lines
+from lbcore.config.lines import Lines, split_place
 from lbcore.config.lint import lint, lint_static
 from lbcore.config.load import (
     Loaded,
@@ -350,8 +350,7 @@ def _causes(disabled: list[Disabled], loaded: Loaded, path: Path) -> list[Proble
         part, _, kind = section.partition(".")
         thing = getattr(getattr(loaded.config, part), to_snake(kind)).get(name)
         reported = set(thing.faults) if thing is not None else set()
-        file, _, line = entry.place.rpartition(":")
-        number = int(line) if line.isdigit() else None
+        file, number = split_place(entry.place)
         owner = f"{section}.{name}"
         for text in dict.fromkeys(own):
             if text not in reported:

@@ -7,6 +7,7 @@ import os
 from dataclasses import replace
 
 from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.lines import split_place
 from lbcore.config.spiffe import NOT_CONFIGURED
 from lbcore.config.static import StaticConfig
 from lbcore.errors import ConfigError, Problem, message_of, system_message_of
@@ -55,14 +56,10 @@ def _addresses(static: StaticConfig) -> list[Problem]:
             if other != name and is_fixed and not (shared and point.reuse_port):
                 raise ValueError(f"entry point {other} listens there")
         except ValueError as error:
-            file, _, line = point.place.rpartition(":")
-            where = int(line) if line.isdigit() else None
             text = f"cannot listen on {point.address}: {error}"
-            problems.append(Problem(f"entryPoints.{name}.address", text, "", file, where))
+            problems.append(Problem(f"entryPoints.{name}.address", text, "", *split_place(point.place)))
         if point.http3 is not None and (reason := why_not()):
-            file, _, line = point.place.rpartition(":")
-            where = int(line) if line.isdigit() else None
-            problems.append(Problem(f"entryPoints.{name}.http3", reason, "", file, where))
+            problems.append(Problem(f"entryPoints.{name}.http3", reason, "", *split_place(point.place)))
     return problems
 
 

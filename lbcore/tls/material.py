@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from lbcore.config.difference import changed_names
 from lbcore.config.dynamic import DynamicConfig, Middleware
 from lbcore.config.json_text import read_json
+from lbcore.config.lines import split_place
 from lbcore.config.model import Model, Object
 from lbcore.config.network import is_secure
 from lbcore.config.regular import read_regular
@@ -301,8 +302,7 @@ class _Settler:
         return tls.model_copy(update={"certificates": certificates, "stores": stores, "options": options})
 
     def say(self, path: str, owner: Object, text: str, severity: Severity = "disabled") -> None:
-        file, _, line = owner.place.rpartition(":")
-        number = int(line) if line.isdigit() else None
+        file, number = split_place(owner.place)
         self.problems.append(Problem(path, text, "", file or owner.place, number, severity, path, number))
 
     def store(self, name: str, store: Store) -> Store:
