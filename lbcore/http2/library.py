@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from dataclasses import dataclass
 from functools import cache
 
+from lbcore.native.bundled import bundled
 from lbcore.native.library import SharedLibrary, version_info
 
 OLDEST = (1, 52, 0)
@@ -48,12 +48,4 @@ def is_available() -> bool:
 
 
 def _candidates() -> list[tuple[str, str]]:
-    found = []
-    try:
-        files = importlib.metadata.files("pycurl") or []
-    except importlib.metadata.PackageNotFoundError:
-        files = []
-    for file in files:
-        if file.parts[0] == "pycurl.libs" and file.name.startswith("libnghttp2-"):
-            found.append(("bundled", str(file.locate())))
-    return [*found, ("system", SYSTEM)]
+    return [*(("bundled", path) for path in bundled("libnghttp2").values()), ("system", SYSTEM)]

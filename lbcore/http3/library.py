@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from dataclasses import dataclass
 from functools import cache
 
+from lbcore.native.bundled import bundled
 from lbcore.native.library import SharedLibrary, version_info
 from lbcore.tls.library import find as find_tls
 
@@ -39,7 +39,7 @@ def find() -> Library:
             f"HTTP/3 needs the OpenSSL of the package pycurl, TLS uses another one ({tls.version}, {tls.origin}): "
             f"set tls.library to bundled, or {HELP}"
         )
-    paths = _bundled()
+    paths = bundled(*NAMES)
     missing = [name for name in NAMES if name not in paths]
     if missing:
         raise ImportError(f"HTTP/3 needs {' and '.join(missing)}: {HELP}")
@@ -63,13 +63,3 @@ def why_not() -> str:
     except ImportError as error:
         return str(error)
     return ""
-
-
-def _bundled() -> dict[str, str]:
-    """Paths of the libraries in the wheel of pycurl, by name; their file names carry a hash."""
-    try:
-        files = importlib.metadata.files("pycurl") or []
-    except importlib.metadata.PackageNotFoundError:
-        return {}
-    folder = [file for file in files if file.parts[0] == "pycurl.libs"]
-    return {name: str(file.locate()) for name in NAMES for file in folder if file.name.startswith(f"{name}-")}

@@ -6,7 +6,6 @@ neither the symbols of another copy, nor those of an executable with OpenSSL lin
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import re
 import ssl
@@ -14,6 +13,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from lbcore.native.bundled import bundled
 from lbcore.native.library import DEEP_BIND, SharedLibrary, version_number, version_text
 
 OLDEST = 0x30000000
@@ -80,9 +80,9 @@ def _candidates() -> list[tuple[str, str, str]]:
 
 def _known() -> list[tuple[str, str, str]]:
     found = []
-    bundled = _bundled()
-    if len(bundled) == len(NAMES):
-        found.append(("bundled", bundled["libcrypto"], bundled["libssl"]))
+    shipped = bundled(*NAMES)
+    if len(shipped) == len(NAMES):
+        found.append(("bundled", shipped["libcrypto"], shipped["libssl"]))
     found.append(("system", "libcrypto.so.3", "libssl.so.3"))
     mapped = _mapped()
     if len(mapped) == len(NAMES):
@@ -90,16 +90,6 @@ def _known() -> list[tuple[str, str, str]]:
     beside = Path(sys.prefix, "lib")
     found.append(("python", str(beside / "libcrypto.so.3"), str(beside / "libssl.so.3")))
     return found
-
-
-def _bundled() -> dict[str, str]:
-    """Paths of the libraries in the wheel of pycurl, by name; their file names carry a hash."""
-    try:
-        files = importlib.metadata.files("pycurl") or []
-    except importlib.metadata.PackageNotFoundError:
-        return {}
-    folder = [file for file in files if file.parts[0] == "pycurl.libs"]
-    return {name: str(file.locate()) for name in NAMES for file in folder if file.name.startswith(f"{name}-")}
 
 
 def _mapped() -> dict[str, str]:
