@@ -13,6 +13,7 @@ import copy
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
+from json.encoder import encode_basestring_ascii
 from typing import TypeVar
 
 from lbcore import __version__
@@ -24,6 +25,7 @@ from lbcore.api.runtime import Runtime
 from lbcore.api.structure import Structure
 
 LOOK_S = 1.0
+BUILD_S = 0.01  # CPU time in which a look makes nodes; the next ones make the others
 MOST_WATCHERS = 64
 MOST_QUEUED = 8  # events that a watcher has not taken, before it is dropped
 
@@ -201,7 +203,7 @@ class Live:
             nodes.pending.clear()  # what is active is pending again when somebody watches
             nodes.untold.clear()
             return b""
-        nodes.build(runtime, structure)
+        nodes.build(runtime, structure, BUILD_S)
         self._cpu.look([worker.pid for worker in runtime.workers()])
         changed, nodes.untold = nodes.untold, {}
         events = b""
@@ -213,7 +215,7 @@ class Live:
         return events + self._event("change", runtime, changed)
 
     def _event(self, name: str, runtime: Runtime, texts: dict[str, str]) -> bytes:
-        nodes = ",".join(f"{dumped(id)}:{text}" for id, text in texts.items())
+        nodes = ",".join(f"{encode_basestring_ascii(id)}:{text}" for id, text in texts.items())
         now = round(time.time() * 1000)
         return event_of(name, f'{{"time":{now},"totals":{dumped(self._totals(runtime))},"nodes":{{{nodes}}}}}')
 

@@ -24,7 +24,7 @@ from lbcore.routing.service import Service
 from lbcore.state.cells import ADMIN, CHECK, EJECTED
 from lbcore.state.sampler import POINTS, SERVERS, SERVICES, Sampler
 
-MOST_NODES = 2000  # that one look makes anew; the others are made by the next ones
+ASKED_S = 0.1  # CPU time in which a look that somebody asks for makes nodes anew; the next ones make the others
 IDLE: dict[str, Any] = {}
 UNREACHED = "it cannot be reached, and no health check watches"
 # What makes a node worth showing. The other fields only accompany these.
@@ -123,18 +123,19 @@ class Nodes:
             self.pending |= dict.fromkeys(units[slot] for slot in self.sampler.active(kind) if slot in units)
         return structure
 
-    def build(self, runtime: Runtime, structure: Structure) -> None:
-        """Make nodes that are pending, up to a number."""
+    def build(self, runtime: Runtime, structure: Structure, limit_s: float = ASKED_S) -> None:
+        """Make nodes that are pending, at least one, for as long as `limit_s` of CPU time."""
         middlewares: dict[str, None] = {}
-        made = 0
         self._follow_unreached(runtime, structure)
-        while self.pending and made < MOST_NODES:
+        end_s = time.thread_time() + limit_s
+        while self.pending:
             id = next(iter(self.pending))
             del self.pending[id]
             for node, view in self._unit(runtime, structure, id):
-                made += 1
                 if self._set(node, view):
                     middlewares |= dict.fromkeys(structure.nodes[node].get("middlewares", ()))
+            if time.thread_time() >= end_s:
+                break
         for id in middlewares:
             if id in structure.nodes:
                 self._set(id, self._middleware(structure, id))
@@ -429,9 +430,12 @@ class Nodes:
 
 
 
+_encoder = json.JSONEncoder(separators=(",", ":"), check_circular=False)
+
+
 def dumped(value: object) -> str:
     """JSON without spaces."""
-    return json.dumps(value, separators=(",", ":"))
+    return _encoder.encode(value)
 
 
 def _numbers(sample: tuple[float, ...]) -> View:
@@ -442,10 +446,12 @@ def _numbers(sample: tuple[float, ...]) -> View:
     if errors := round(sample[NONE] + sample[FAILED], 3):
         found["errors"] = errors
     if any(sample[NONE : FAILED + 1]):
-        found["classes"] = [round(each, 3) for each in sample[NONE : FAILED + 1]]
-    for key, word in (("retries", RETRIES), ("bytesIn", BYTES_IN), ("bytesOut", BYTES_OUT)):
+        found["classes"] = [round(each, 3) if each else 0 for each in sample[NONE : FAILED + 1]]
+    if sample[RETRIES]:
+        found["retries"] = round(sample[RETRIES], 3)
+    for key, word in (("bytesIn", BYTES_IN), ("bytesOut", BYTES_OUT)):
         if sample[word]:
-            found[key] = round(sample[word], 3)
+            found[key] = round(sample[word])
     if sample[IN_FLIGHT]:
         found["inFlight"] = int(sample[IN_FLIGHT])
     return found
