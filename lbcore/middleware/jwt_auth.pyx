@@ -110,7 +110,7 @@ cdef class JwtAuth(Middleware):
             return self.refuse(answer, None)
         now = time.monotonic()
         if self.service is not None and now >= self.keys.fresh_until and self.may_ask(now):
-            return self.ask(request, context, now)
+            return self.ask(context, now)
         return self.decide(request, answer, context, token, now)
 
     cdef bint may_ask(self, double now) noexcept:
@@ -125,7 +125,7 @@ cdef class JwtAuth(Middleware):
             return span_of(found.ptr + 7, found.len - 7)
         return span_of(NULL, 0)
 
-    cdef int ask(self, Request request, Context context, double now) except -1:
+    cdef int ask(self, Context context, double now) except -1:
         """Have the request wait for the keys."""
         cdef Request own = Request()
         cdef ClientAddress nobody
@@ -177,7 +177,7 @@ cdef class JwtAuth(Middleware):
             claims = self.verifier.claims_of(text.decode("latin-1"))
         except UnknownKey:
             if self.service is not None and self.may_ask(now):
-                return self.ask(request, context, now)
+                return self.ask(context, now)
             return self.refuse(answer, b"invalid_token")
         except Refused:
             return self.refuse(answer, b"invalid_token")

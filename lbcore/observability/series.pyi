@@ -5,7 +5,6 @@ from lbcore.state.region import Region
 METHODS: tuple[str, ...]
 PROTOCOLS: tuple[str, ...]
 KINDS: tuple[str, ...]
-MOST_BUCKETS: int
 
 class Series:
     def __init__(self, region: Region, worker: int, buckets: Sequence[float]) -> None: ...

@@ -14,7 +14,6 @@ from lbcore.state.region cimport Region
 METHODS = ("EXTENSION_METHOD", "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
 PROTOCOLS = ("http", "sse", "websocket", "grpc", "grpc-web")
 KINDS = ("entrypoint", "router", "service")  # SeriesKind, less SERIES_TLS
-MOST_BUCKETS = MAX_BUCKETS
 # Suites of TLS by IANA's names; what is not among them counts as the first.
 SUITES = (
     "other", "TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256",

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from lbcore.config import dynamic as model
 from lbcore.config.difference import qualify, without
-from lbcore.config.middlewares.upstream import origin_of
 from lbcore.config.static import StaticConfig
 from lbcore.config.validate.findings import Fault, Faults, Findings, Todo, in_order
 from lbcore.middleware.base import Middleware
@@ -23,12 +22,6 @@ def reason_of(error: Exception) -> str:
     """The reason why an object cannot be built, in one line."""
     text = " ".join(str(error).split())
     return text if isinstance(error, ValueError) and text else f"{type(error).__name__}: {text}"
-
-
-def upstreams_of(dynamic: model.DynamicConfig) -> dict[str, str]:
-    """The servers that middlewares ask by their URLs, by the identities of the services that stand for them."""
-    urls = {name: middleware.upstream for name, middleware in dynamic.http.middlewares.items()}
-    return {upstream_identity(name): origin_of(url) for name, url in urls.items() if url}
 
 
 def calls_of(dynamic: model.DynamicConfig) -> dict[str, str]:

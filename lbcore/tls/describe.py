@@ -105,7 +105,7 @@ def _described(text: str) -> Described:
         found.version.name,
         kind,
         bits,
-        _signature(found, kind),
+        _signature(found),
     )
 
 
@@ -163,7 +163,7 @@ def _key(key: object) -> tuple[str, int]:
     return ("Ed448", 456) if isinstance(key, ed448.Ed448PublicKey) else ("", 0)
 
 
-def _signature(found: x509.Certificate, kind: str) -> str:
+def _signature(found: x509.Certificate) -> str:
     """As Go names it: SHA256-RSA, ECDSA-SHA256, Ed25519."""
     name = found.signature_algorithm_oid._name
     lower = name.lower()

@@ -83,7 +83,6 @@ cdef class OptionSet:
     """One entry of `tls.options`, with the PEM texts of its certificate authorities. Raises ValueError."""
 
     def __cinit__(self, str name, settings, authorities=()):
-        cdef bytes text
         self.name = name
         self.strict = settings.sni_strict
         self.tickets = not settings.disable_session_tickets

@@ -70,7 +70,7 @@ cdef int hello_read(const char* data, Py_ssize_t length, ClientHello* hello) noe
         have += record
         at += RECORD_HEAD + record
         if wanted < 0 and have >= MESSAGE_HEAD:
-            wanted = length_of_message(bytes, at)
+            wanted = length_of_message(bytes)
             if wanted < 0:
                 return HELLO_BAD
     if bytes[3] << 8 | bytes[4] == have:
@@ -92,8 +92,8 @@ cdef int hello_read(const char* data, Py_ssize_t length, ClientHello* hello) noe
     return HELLO_WHOLE if read_body(body, hello) else HELLO_BAD
 
 
-cdef Py_ssize_t length_of_message(const uint8_t* bytes, Py_ssize_t end) noexcept nogil:
-    """Of the message that begins in the first records, which end at `end`, with its head; -1: it is no hello, or too long."""
+cdef Py_ssize_t length_of_message(const uint8_t* bytes) noexcept nogil:
+    """The length of the message that begins in the first records, with its head, all of which is here; -1: it is no hello, or too long."""
     cdef uint8_t head[MESSAGE_HEAD]
     cdef Py_ssize_t at = 0, filled = 0, record, i, length
     while filled < MESSAGE_HEAD:

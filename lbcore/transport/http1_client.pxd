@@ -1,6 +1,6 @@
 # HTTP/1.1 towards a client: a connection, and the stream that carries its present request.
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t
 
 from lbcore.http.head cimport ClientAddress
 from lbcore.proxy.entry_point cimport EntryPoint, Limits

@@ -60,7 +60,7 @@ cdef class Http1ServerStream(ServerStream):
     cdef int read_head(self) except -1
     cdef int interim(self) except -1
     cdef int read_body(self) except -1
-    cdef int ended(self, bint broken) except -1
+    cdef int ended(self) except -1
     cdef int complete(self) except -1
     cdef int read_past(self) except -1
 

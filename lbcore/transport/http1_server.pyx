@@ -307,7 +307,7 @@ cdef class Http1ServerStream(ServerStream):
             if n == IO_AGAIN:
                 break
             if n <= 0:
-                return self.ended(n < 0)
+                return self.ended()
         if self.in_body:
             return self.read_body()
         if buffer_len(&socket.input) == 0:
@@ -381,12 +381,12 @@ cdef class Http1ServerStream(ServerStream):
         if event == BODY_BAD:
             return self.connection.failed(ERROR_GARBAGE)
         if event == BODY_ENDED or event == BODY_RESET:
-            return self.ended(event == BODY_RESET)
+            return self.ended()
         if event == BODY_REFUSED:
             return exchange.answer_refused(self.body.refusal)
         return 0               # BODY_BLOCKED: `resume` goes on
 
-    cdef int ended(self, bint broken) except -1:
+    cdef int ended(self) except -1:
         """The server has ended the connection, or broken it, before the answer was complete."""
         cdef int fault = self.socket.fault
         return self.connection.failed(ERROR_RESET if fault == ECONNRESET or fault == EPIPE else ERROR_EOF)

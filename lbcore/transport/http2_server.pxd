@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t
 
-from lbcore.proxy.exchange cimport Exchange, ServerStream
+from lbcore.proxy.exchange cimport ServerStream
 from lbcore.routing.server cimport Server
 from lbcore.routing.service cimport UpstreamPolicy
 from lbcore.transport.flow cimport Flow

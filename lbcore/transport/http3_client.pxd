@@ -1,6 +1,5 @@
 # HTTP/3 towards a client: a connection of QUIC. Its streams are those of flow_client.
 
-from libc.stdint cimport int64_t
 
 from lbcore.transport.flow_client cimport FlowConnection
 from lbcore.transport.http3_session cimport Http3Session

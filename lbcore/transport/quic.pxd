@@ -83,7 +83,6 @@ cdef class QuicEndpoint:
     cdef double allowance              # packets that may be sent without a connection, now
     cdef uint64_t allowed_ns           # when `allowance` was computed
     cdef bytes held                    # packets that the socket did not take; None: there are none
-    cdef Py_ssize_t held_at            # bytes of these that were sent
     cdef size_t held_segment
     cdef uint64_t held_path[12]        # a Path, and the two addresses
     cdef list waiting                  # QuicSessions that have something to send when the socket takes more

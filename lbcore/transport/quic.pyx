@@ -66,7 +66,6 @@ cdef enum:
     MOST_HANDSHAKES = 2048     # under way; no more begin
     ENDED_MOST = 4096          # connections whose last packet is remembered
     UNSOLICITED_PER_S = 2000   # packets sent without a connection
-    ALERT_REFUSED = 2          # CONNECTION_REFUSED
     INVALID_TOKEN = 0x0B
     VERSION_NEGOTIATION_MOST = 1200
 

@@ -1,9 +1,7 @@
 # TLS over OpenSSL, with a BIO of lbcore's own, which moves the bytes through the socket.
 
-from libc.stdint cimport uint32_t
 
 from lbcore.http.buffer cimport Buffer
-from lbcore.http.span cimport Span
 from lbcore.tls.connector cimport Target
 from lbcore.tls.end cimport End
 from lbcore.tls.handshake cimport Acceptor
