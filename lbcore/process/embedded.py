@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lbcore.api.runtime import Runtime
 from lbcore.api.server import AdminServer, is_wanted
@@ -28,7 +28,7 @@ from lbcore.process.put import connect_rest
 from lbcore.process.snapshot import Publisher, graces_of
 from lbcore.process.supervisor import main, supervise
 from lbcore.process.ticket_keys import keep_ticket_keys
-from lbcore.process.worker import Engine, EngineFactory, drain_points, make_engine
+from lbcore.process.worker import drain_points, make_plane
 from lbcore.provider.base import Aggregator, Update
 from lbcore.provider.merge import merge
 from lbcore.provider.registry import providers_of
@@ -36,6 +36,9 @@ from lbcore.routing.compile_own import own_routers
 from lbcore.routing.table import Table
 from lbcore.state.region import Region
 from lbcore.tls.material import choose_library, settle, settle_static
+
+if TYPE_CHECKING:
+    from lbcore.process.plane import DataPlane
 
 _log = logging.getLogger("lbcore.process")
 
@@ -57,11 +60,11 @@ def run(config: StaticConfig | str | os.PathLike[str], *, workers: int | None = 
     return main(static, workers, path)
 
 
-class _OneEngine:
+class _OnePlane:
     """The data plane of a `Proxy` as the receiver of configurations."""
 
-    def __init__(self, engine: Engine, region: Region) -> None:
-        self._engine = engine
+    def __init__(self, plane: DataPlane, region: Region) -> None:
+        self._plane = plane
         self._region = region
         self._table: Table | None = None
 
@@ -71,11 +74,11 @@ class _OneEngine:
 
     async def prepare(self, prepared: Prepared) -> None:
         snapshot = prepared.snapshot
-        self._table = await asyncio.to_thread(self._engine.prepare, snapshot.dynamic, snapshot.slots)
+        self._table = await asyncio.to_thread(self._plane.prepare, snapshot.dynamic, snapshot.slots)
 
     def commit(self, prepared: Prepared) -> None:
         assert self._table is not None
-        self._engine.commit(self._table)
+        self._plane.commit(self._table)
         self._table = None
         self._region.set_worker_generation(0, prepared.snapshot.generation)
 
@@ -83,10 +86,10 @@ class _OneEngine:
         self._table = None
 
     async def set_challenges(self, texts: Mapping[str, str], certificates: Mapping[str, tuple[str, str]]) -> None:
-        self._engine.set_challenges(texts, certificates)
+        self._plane.set_challenges(texts, certificates)
 
     async def set_staples(self, added: Mapping[str, str], gone: Sequence[str]) -> None:
-        self._engine.set_staples({name: base64.b64decode(text) for name, text in added.items()}, gone)
+        self._plane.set_staples({name: base64.b64decode(text) for name, text in added.items()}, gone)
 
 
 class Proxy:
@@ -101,7 +104,6 @@ class Proxy:
              provide it, and its changes.
     middlewares  instances of classes as in `lbcore.middleware_api`, by the names by which the routers and services of
              `dynamic`, or of the file provider, refer to them.
-    engine   makes the data plane.
 
     Signals, logging and limits of the process stay as they are.
     """
@@ -112,7 +114,6 @@ class Proxy:
         dynamic: DynamicConfig | Mapping[str, Any] | None = None,
         *,
         middlewares: Mapping[str, object] | None = None,
-        engine: EngineFactory = make_engine,
     ) -> None:
         if isinstance(static, Mapping):
             static = static_of(static)
@@ -126,8 +127,7 @@ class Proxy:
         self._applied: DynamicConfig | None = None  # the last argument of `apply`
         self._agents: Agents | None = None
         self._ordered: dict[str, DynamicConfig] = {}  # ordered certificates, by provider
-        self._make_engine = engine
-        self._engine: Engine | None = None
+        self._plane: DataPlane | None = None
         self._listeners: list[Listener] = []
         self._following: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -155,7 +155,7 @@ class Proxy:
         Names are qualified with `@file`. Returns the objects that are disabled, with their errors.
         Raises ConfigError, with nothing changed, if it does not fit.
         """
-        assert self._engine is not None, "the proxy is not running"
+        assert self._plane is not None, "the proxy is not running"
         if not isinstance(dynamic, DynamicConfig):
             dynamic = dynamic_of(dynamic)
         settled, problems = await asyncio.to_thread(settle, dynamic, self._applied)
@@ -214,10 +214,10 @@ class Proxy:
             self._tasks.append(asyncio.create_task(bind_when_free(self._listeners), name="lbcore late ports"))
         self._runtime.bound = bound_addresses(self._listeners)
         try:
-            self._engine = self._make_engine(asyncio.get_running_loop(), self._static, self._region, 0, admin_url)
-            self._engine.share_loop()
+            self._plane = make_plane(asyncio.get_running_loop(), self._static, self._region, 0, admin_url)
+            self._plane.share_loop()
             publisher = Publisher(self._region, admin_url, own_routers(self._static))
-            workers = _OneEngine(self._engine, self._region)
+            workers = _OnePlane(self._plane, self._region)
             self._publication = Publication(
                 self._static,
                 self._region,
@@ -252,7 +252,7 @@ class Proxy:
             for listener in self._listeners:
                 sock = listener.for_worker(0)
                 assert sock is not None, "there is one worker"
-                self._engine.listen(listener.entry_point, sock.dup())
+                self._plane.listen(listener.entry_point, sock.dup())
         except BaseException:
             await self._close()
             raise
@@ -262,15 +262,15 @@ class Proxy:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Stop accepting, let requests under way finish for at most graceTimeOut, then close."""
-        assert self._engine is not None
+        assert self._plane is not None
         for listener in self._listeners:
             listener.close()
         if self._admin is not None:
             self._admin.end_streams()
-        self._engine.stop_accepting()
-        self._engine.drain()
+        self._plane.stop_accepting()
+        self._plane.drain()
         try:
-            await drain_points(self._engine, graces_of(self._static))
+            await drain_points(self._plane, graces_of(self._static))
         finally:
             await self._close()
 
@@ -284,7 +284,7 @@ class Proxy:
             self._admin.close()
         for listener in self._listeners:
             listener.close()
-        if self._engine is not None:
-            self._engine.close()
+        if self._plane is not None:
+            self._plane.close()
         if self._agents is not None:
             await self._agents.flush()

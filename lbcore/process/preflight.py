@@ -15,7 +15,7 @@ from lbcore.http3.library import why_not
 from lbcore.process.listeners import Address
 from lbcore.process.snapshot import Publisher
 from lbcore.process.ticket_keys import ticket_key_problems
-from lbcore.process.worker import EngineFactory, make_engine
+from lbcore.process.worker import make_plane
 from lbcore.provider.registry import provider_problems
 from lbcore.routing.compile_own import own_routers
 from lbcore.state.region import Region
@@ -23,7 +23,7 @@ from lbcore.state.region import Region
 ADMIN_STANDS_IN = "unix:/"
 
 
-def check_start(static: StaticConfig, factory: EngineFactory = make_engine) -> None:
+def check_start(static: StaticConfig) -> None:
     """Make the data plane of a worker once, without configuration and listeners, and close it again.
 
     Raises ConfigError for what would stop every worker: a log that cannot be opened, settings that cannot be used.
@@ -33,7 +33,7 @@ def check_start(static: StaticConfig, factory: EngineFactory = make_engine) -> N
     problems = [*_addresses(static), *provider_problems(static), *of_tls, *_telemetry(static), *_fleet(static)]
     if problems:
         raise ConfigError([static.located(problem) for problem in problems])
-    asyncio.run(_make(static, factory))
+    asyncio.run(_make(static))
 
 
 def start_problems(static: StaticConfig) -> list[Problem]:
@@ -82,16 +82,16 @@ def _telemetry(static: StaticConfig) -> list[Problem]:
     return telemetry_problems(static)
 
 
-async def _make(static: StaticConfig, factory: EngineFactory) -> None:
+async def _make(static: StaticConfig) -> None:
     own = own_routers(static)
     region = Region.create(1, services=len(own) + 8, servers=8)
     try:
-        engine = factory(asyncio.get_running_loop(), static, region, 0, ADMIN_STANDS_IN)
+        plane = make_plane(asyncio.get_running_loop(), static, region, 0, ADMIN_STANDS_IN)
         try:
             slots = Publisher(region, ADMIN_STANDS_IN, own).publish(DynamicConfig()).slots
-            engine.commit(engine.prepare(DynamicConfig(), slots))
+            plane.commit(plane.prepare(DynamicConfig(), slots))
         finally:
-            engine.close()
+            plane.close()
     except OSError as error:
         what = f"cannot open {error.filename}" if error.filename else "cannot start"
         raise ConfigError([Problem("", f"{what}: {system_message_of(error)}")]) from error

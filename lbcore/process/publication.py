@@ -79,7 +79,7 @@ class Prepared:
 
 
 class Workers(Protocol):
-    """The receivers of configurations: the worker processes, or the engine of a Proxy."""
+    """The receivers of configurations: the worker processes, or the data plane of a Proxy."""
 
     @property
     def oldest_generation(self) -> int:

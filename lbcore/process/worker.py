@@ -12,11 +12,10 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 
-from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.static import StaticConfig
 from lbcore.errors import typed_message_of
 from lbcore.process.control import Channel, ControlError, Message
@@ -28,10 +27,10 @@ from lbcore.process.snapshot import Received, graces_of
 from lbcore.process.starting import WORKER_NAME, name_process
 from lbcore.process.threads import PassingThreads
 from lbcore.state.region import Region
-from lbcore.state.slots import SlotMap
 from lbcore.tls.library import choose
 
 if TYPE_CHECKING:
+    from lbcore.process.plane import DataPlane
     from lbcore.routing.table import Table
 
 HEARTBEAT_S = 0.25
@@ -42,83 +41,29 @@ LOG_QUEUE_BYTES = 1 << 20  # log events are dropped while this many bytes wait f
 _log = logging.getLogger("lbcore.process.worker")
 
 
-class Engine(Protocol):
-    """The interface of the data plane to its worker."""
-
-    @property
-    def connections(self) -> int:
-        """Open client connections; 0 = drained."""
-
-    def connections_of(self, entry_point: str) -> int:
-        """Open client connections of one entry point."""
-
-    def share_loop(self) -> None:
-        """Declare that other tasks use the loop as well, so that the data plane shortens its turns."""
-
-    def listen(self, entry_point: str, sock: socket.socket, adopted: bool = False) -> Any:
-        """Start accepting on a bound, listening, non-blocking socket, or reading one of UDP, whose ownership passes to
-        the engine. `adopted`: it is that of another worker, which cannot."""
-
-    def close_listener(self, listener: Any) -> None:
-        """Stop accepting on a listener that `listen` returned; other listeners continue."""
-
-    def prepare(self, dynamic: DynamicConfig, slots: SlotMap) -> Table:
-        """Compile; invalid objects alone are disabled. Changes nothing, and may be called in another thread."""
-
-    def commit(self, table: Table) -> None:
-        """Route by a table of `prepare` from now on. Requests under way finish by the previous table."""
-
-    def reopen_log(self) -> None:
-        """Reopen the access log, because its file was moved aside."""
-
-    def set_challenges(self, texts: Mapping[str, str], certificates: Mapping[str, tuple[str, str]]) -> None:
-        """Answer these challenges of certificate authorities from now on, and no others."""
-
-    def set_staples(self, added: Mapping[str, bytes], gone: Sequence[str]) -> None:
-        """Staple these OCSP responses, by the fingerprint of their certificate, and those of `gone` no more."""
-
-    def terminate(self) -> None:
-        """Answer pings with the status of an instance that is about to stop."""
-
-    def stop_accepting(self) -> None:
-        """Close the listening sockets of this process."""
-
-    def leave(self, entry_point: str) -> None:
-        """Close the listening sockets of an entry point and drain it; other entry points continue."""
-
-    def drain(self) -> None:
-        """Close idle connections now, and the others when their exchange has ended."""
-
-    def cut(self, entry_point: str) -> None:
-        """Close the connections of an entry point at once."""
-
-    def close(self) -> None:
-        """Close everything at once."""
+PlaneFactory = Callable[[asyncio.AbstractEventLoop, StaticConfig, Region, int, str], "DataPlane"]
 
 
-EngineFactory = Callable[[asyncio.AbstractEventLoop, StaticConfig, Region, int, str], Engine]
-
-
-def make_engine(
+def make_plane(
     loop: asyncio.AbstractEventLoop, static: StaticConfig, region: Region, worker: int, admin: str = ""
-) -> Engine:
+) -> DataPlane:
     """The data plane of this build. `admin`: URL of the admin server, if there is one."""
     from lbcore.process.plane import DataPlane
 
     return DataPlane(loop, static, region, worker, admin)
 
 
-async def drain_points(engine: Engine, graces: Mapping[str, float]) -> None:
+async def drain_points(plane: DataPlane, graces: Mapping[str, float]) -> None:
     """Wait until the connections of each entry point have ended, for its own grace in seconds, then cut the rest."""
 
     async def drain(entry_point: str, grace_s: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
-                while engine.connections_of(entry_point):
+                while plane.connections_of(entry_point):
                     await asyncio.sleep(DRAIN_POLL_S)
-        if left := engine.connections_of(entry_point):
+        if left := plane.connections_of(entry_point):
             _log.warning("%d connections of entry point %s cut after %g s of draining", left, entry_point, grace_s)
-            engine.cut(entry_point)
+            plane.cut(entry_point)
 
     await asyncio.gather(*(drain(name, grace_s) for name, grace_s in graces.items()))
 
@@ -149,10 +94,10 @@ class Worker:
     When the supervisor has gone, the worker drains by itself, so that no process is left behind.
     """
 
-    def __init__(self, control: socket.socket, factory: EngineFactory) -> None:
+    def __init__(self, control: socket.socket, factory: PlaneFactory) -> None:
         self._channel = Channel(control)
         self._factory = factory
-        self._engine: Engine | None = None
+        self._plane: DataPlane | None = None
         self._listening = False
         self._prepared: tuple[int, Table] | None = None
         self._parts: list[Message] = []  # of the configuration that is to be prepared next
@@ -190,8 +135,8 @@ class Worker:
             done.cancel()
             publishing.cancel()
             collecting.cancel()
-            if self._engine is not None:
-                self._engine.close()
+            if self._plane is not None:
+                self._plane.close()
             self._close_sockets()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1):
@@ -218,15 +163,15 @@ class Worker:
                 case "challenges":
                     self._set_challenges(message)
                 case "staples":
-                    assert self._engine is not None, "hello comes first"
+                    assert self._plane is not None, "hello comes first"
                     added = {name: base64.b64decode(text) for name, text in message["added"].items()}
-                    self._engine.set_staples(added, message["gone"])
+                    self._plane.set_staples(added, message["gone"])
                 case "terminate":
-                    if self._engine is not None:
-                        self._engine.terminate()
+                    if self._plane is not None:
+                        self._plane.terminate()
                 case "reopen":
-                    if self._engine is not None:
-                        self._engine.reopen_log()
+                    if self._plane is not None:
+                        self._plane.reopen_log()
                 case "leave":
                     self._leave(list(map(str, message["entry_points"])))
                 case "drain":
@@ -248,7 +193,7 @@ class Worker:
         static = StaticConfig.model_validate(hello["static"])
         self._graces = graces_of(static)
         choose(static.tls.library)  # where the supervisor could, this process can
-        self._engine = self._factory(loop, static, self._region, self._index, str(hello.get("admin", "")))
+        self._plane = self._factory(loop, static, self._region, self._index, str(hello.get("admin", "")))
         self._channel.send({"type": "started"})
         self._beat()
 
@@ -281,15 +226,15 @@ class Worker:
                     self._prepared = None
 
     def _prepare(self, message: Message) -> Table:
-        assert self._engine is not None, "hello comes first"
-        return self._engine.prepare(*self._received.read(message, message.pop("parts")))
+        assert self._plane is not None, "hello comes first"
+        return self._plane.prepare(*self._received.read(message, message.pop("parts")))
 
     def _commit(self, generation: int) -> None:
         prepared, self._prepared = self._prepared, None
         if prepared is None or prepared[0] != generation:
             raise ControlError(f"configuration {generation} is in force, and was not prepared here")
-        assert self._engine is not None
-        self._engine.commit(prepared[1])
+        assert self._plane is not None
+        self._plane.commit(prepared[1])
         self._received.commit(generation)
         if prepared[1].speaks_tls:
             forbid_core_dumps()
@@ -298,25 +243,25 @@ class Worker:
             self._listening = True
             if self._draining is None:
                 for entry_point, sock in self._sockets.pop(self._index, []):
-                    self._engine.listen(entry_point, sock)
+                    self._plane.listen(entry_point, sock)
         self._channel.send({"type": "committed", "generation": generation})
 
     def _set_challenges(self, message: Message) -> None:
-        assert self._engine is not None, "hello comes first"
+        assert self._plane is not None, "hello comes first"
         certificates = {name: (str(text), str(key)) for name, (text, key) in message["certificates"].items()}
-        self._engine.set_challenges(message["texts"], certificates)
+        self._plane.set_challenges(message["texts"], certificates)
         self._channel.send({"type": "challenged", "number": int(message["number"])})
 
     def _adopt(self, worker: int) -> None:
-        if self._engine is None or worker in self._adopted or self._draining is not None:
+        if self._plane is None or worker in self._adopted or self._draining is not None:
             return
         sockets = self._sockets.get(worker, [])
-        self._adopted[worker] = [self._engine.listen(point, sock.dup(), adopted=True) for point, sock in sockets]
+        self._adopted[worker] = [self._plane.listen(point, sock.dup(), adopted=True) for point, sock in sockets]
 
     def _release(self, worker: int) -> None:
-        assert self._engine is not None
+        assert self._plane is not None
         for listener in self._adopted.pop(worker, []):
-            self._engine.close_listener(listener)
+            self._plane.close_listener(listener)
 
     def _close_sockets(self) -> None:
         """Close the sockets that are not accepted on, because the kernel would queue connections on them that no
@@ -328,29 +273,29 @@ class Worker:
 
     def _leave(self, entry_points: list[str]) -> None:
         """Drain some entry points while the others continue to accept."""
-        if self._engine is None or self._draining is not None:
+        if self._plane is None or self._draining is not None:
             return
         for name in entry_points:
-            self._engine.leave(name)
+            self._plane.leave(name)
             for worker, points in self._sockets.items():
                 for _, sock in (each for each in points if each[0] == name):
                     sock.close()
                 self._sockets[worker] = [each for each in points if each[0] != name]
         graces = {name: self._graces.pop(name) for name in entry_points if name in self._graces}
-        self._left.append(asyncio.create_task(drain_points(self._engine, graces)))
+        self._left.append(asyncio.create_task(drain_points(self._plane, graces)))
 
     def _drain(self, grace_s: float) -> None:
-        if self._engine is None:
+        if self._plane is None:
             self._done.set()
         elif self._draining is None:
-            self._draining = asyncio.create_task(self._drained(self._engine, grace_s))
+            self._draining = asyncio.create_task(self._drained(self._plane, grace_s))
 
-    async def _drained(self, engine: Engine, grace_s: float) -> None:
-        engine.stop_accepting()
+    async def _drained(self, plane: DataPlane, grace_s: float) -> None:
+        plane.stop_accepting()
         self._close_sockets()
-        engine.drain()
+        plane.drain()
         graces = {name: min(grace_s, own_s) for name, own_s in self._graces.items()}
-        await asyncio.gather(drain_points(engine, graces), *self._left)
+        await asyncio.gather(drain_points(plane, graces), *self._left)
         self._done.set()
 
     def _relay_log(self) -> None:
@@ -369,7 +314,7 @@ def _inherited(fd: int) -> socket.socket:
     return sock
 
 
-def main(arguments: Sequence[str] | None = None, factory: EngineFactory = make_engine) -> int:
+def main(arguments: Sequence[str] | None = None, factory: PlaneFactory = make_plane) -> int:
     """Run a worker. Returns the exit code: 0 after draining or `stop`, 1 when it failed."""
     parser = argparse.ArgumentParser(prog="python -m lbcore.process.worker", description="Started by the supervisor.")
     parser.add_argument("--control", type=int, required=True, help="descriptor of the control socket")

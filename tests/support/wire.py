@@ -228,7 +228,7 @@ class Edge:
         self.is_driven = True
 
         async def drive() -> None:
-            engine: Any = self.proxy._engine
+            engine: Any = self.proxy._plane
             engine.reactor.drive(delay_ms)
 
         asyncio.run_coroutine_threadsafe(drive(), self._loop).result(TIMEOUT_S)
@@ -245,8 +245,8 @@ class Edge:
     @property
     def open_connections(self) -> int:
         async def read() -> int:
-            assert self.proxy._engine is not None
-            return self.proxy._engine.connections
+            assert self.proxy._plane is not None
+            return self.proxy._plane.connections
 
         return asyncio.run_coroutine_threadsafe(read(), self._loop).result(TIMEOUT_S)
 

@@ -79,8 +79,8 @@ def test_a_drain_answers_what_has_arrived() -> None:
             def send_and_drain() -> None:
                 for client in clients:
                     client.send(GET)
-                assert lb.proxy._engine is not None
-                lb.proxy._engine.drain()
+                assert lb.proxy._plane is not None
+                lb.proxy._plane.drain()
 
             done = []
             lb._loop.call_soon_threadsafe(lambda: (send_and_drain(), done.append(True)))

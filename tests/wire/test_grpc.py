@@ -101,7 +101,7 @@ Set = tuple[Echo, Edge, grpc.Channel]
 
 
 def test_calls_count_as_streams_of_both_ends(echo: Set) -> None:
-    engine: Any = echo[1].proxy._engine
+    engine: Any = echo[1].proxy._plane
     streams_of = native("gathering").streams_of
     calls = [echo[2].unary_unary(method("hang")).future(b"", timeout=TIMEOUT_S) for _ in range(3)]
     eventually(lambda: streams_of(engine.reactor) == (3, 3, 2), "the calls are under way at both ends")

@@ -369,7 +369,7 @@ def test_goaway_when_it_drains_and_streams_end_well(made: dict[str, Files]) -> N
             stream = h3.open()
             for _ in range(3):
                 h3.turn()
-            engine: Any = lb.proxy._engine
+            engine: Any = lb.proxy._plane
 
             def drain() -> None:
                 engine.stop_accepting()

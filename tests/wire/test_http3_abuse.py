@@ -151,7 +151,7 @@ def test_an_unknown_connection_is_reset_with_fewer_bytes(lb: Edge) -> None:
 def test_a_client_whose_connection_has_gone_is_told(lb: Edge) -> None:
     with http3(lb.address) as h3:
         assert h3.ask().status == 200
-        engine: Any = lb.proxy._engine
+        engine: Any = lb.proxy._plane
         h3.lost = lambda datagram: True
         lb._loop.call_soon_threadsafe(engine.cut, "web")
         eventually(lambda: lb.open_connections == 0, "the end")

@@ -499,7 +499,7 @@ def test_a_drain_keeps_sessions_and_begins_none() -> None:
             assert client.ask(b"1") == b"1"
 
             async def drain() -> None:
-                engine: Any = lb.proxy._engine
+                engine: Any = lb.proxy._plane
                 engine.stop_accepting()
                 engine.drain()
 

@@ -167,7 +167,7 @@ def test_packets_of_quic_and_requests_to_servers_gather_longer() -> None:
 @pytest.mark.parametrize("end", ["answered", "reset", "the client goes"])
 def test_a_stream_counts_while_it_is_open(end: str) -> None:
     with serving() as server, edge(config_for(server.url)) as lb:
-        engine: Any = lb.proxy._engine
+        engine: Any = lb.proxy._plane
         streams_of = native("gathering").streams_of
         h2 = Http2Client(socket.create_connection(lb.address, timeout=TIMEOUT_S))
         with contextlib.closing(h2):

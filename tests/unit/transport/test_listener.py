@@ -33,7 +33,7 @@ async def accept_unwatched(points: dict[str, object], first: bytes) -> None:
     before = descriptors()
     static = StaticConfig.model_validate({"entryPoints": points})
     async with lbcore.Proxy(static, DynamicConfig.model_validate({"http": {}})) as proxy:
-        engine = proxy._engine
+        engine = proxy._plane
         assert engine is not None
         (reactor,) = (fd for fd, name in descriptors().items() if "eventpoll" in name and fd not in before)
         clients = [socket.create_connection(proxy.addresses["web"]) for _ in range(COUNT)]
