@@ -19,7 +19,7 @@ LABEL org.opencontainers.image.title="lbcore" \
       org.opencontainers.image.description="L7/L4 load balancer and edge proxy, configured by Traefik's own files" \
       org.opencontainers.image.licenses="MIT"
 COPY --from=build /opt/lbcore /opt/lbcore
-COPY packaging/container/lbcore.yml /etc/lbcore/lbcore.yml
+COPY packaging/container/lbcore.yml /usr/share/lbcore/lbcore.yml
 ENV PATH=/opt/lbcore/bin:$PATH PYTHONDONTWRITEBYTECODE=1
 WORKDIR /var/empty
 # No name is needed: a number works where the image has no such user.

@@ -66,9 +66,9 @@ class Commands(click.Group):
     command_class = Command
 
     def parse_args(self, ctx: click.Context, args: Arguments) -> Arguments:
-        """The command and its arguments."""
+        """The command and its arguments. Flags without a command are those of `run`, as Traefik takes them."""
         if args and args[0].startswith("-") and args[0] not in ("-h", "--help", "--version"):
-            raise click.UsageError(f"a command is missing; did you mean: lbcore run {' '.join(args)}", ctx)
+            args = ["run", *args]
         return super().parse_args(ctx, args)
 
     def resolve_command(

@@ -25,8 +25,9 @@ def run(
 ) -> None:
     """Run the load balancer until a signal stops it.
 
-    The static configuration comes from the first of these that exists: flags (--entryPoints.web.address=:80 ...), a
-    file, LBCORE_... (or TRAEFIK_...) variables. Without --config, the usual names and folders are searched for a file.
+    The static configuration comes from the first of these that exists: the file of --config, a traefik.yml where
+    Traefik looks for one, flags (--entryPoints.web.address=:80 ...), a file with another usual name or in another usual
+    folder, LBCORE_... (or TRAEFIK_...) variables.
     SIGTERM drains, a second one stops at once; SIGHUP reads the dynamic configuration again.
 
     Without any configuration: lbcore run --to :8101 --to :8102 balances requests to :8000 over two servers. A server

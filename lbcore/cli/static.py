@@ -1,4 +1,4 @@
-"""Where the static configuration of a command comes from: flags, a file, or the environment."""
+"""Where the static configuration of a command comes from: a file, flags, or the environment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from lbcore.errors import Problem
 
 USUAL_FILES = ("lbcore.yml", "lbcore.yaml", "lbcore.toml", "traefik.yml", "traefik.yaml", "traefik.toml")
-USUAL_FOLDERS = (".", "~/.config", "/etc/lbcore", "/etc/traefik")
+FILES_OF_TRAEFIK = USUAL_FILES[3:]
+FOLDERS_OF_TRAEFIK = (".", "$XDG_CONFIG_HOME", "~/.config", "/etc/traefik")
+USUAL_FOLDERS = (".", "$XDG_CONFIG_HOME", "~/.config", "/etc/lbcore", "/etc/traefik")
+SHIPPED = Path("/usr/share/lbcore/lbcore.yml")  # in an image: what runs where nothing else is said
+SHOWN = 3  # flags that a warning names
 FREE_FORM = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 CONFIG = click.option(
@@ -29,6 +33,8 @@ def find_static(
 ) -> tuple[StaticConfig, list[Problem], str]:
     """The static configuration, warnings about it, and where it comes from. Raises ConfigError and UsageError.
 
+    As in Traefik, one place counts, and the file that is named, or that Traefik would find, counts before flags.
+
     instead  what the command takes in place of one.
     """
     from lbcore.config.load import load_static_with_warnings
@@ -37,14 +43,18 @@ def find_static(
 
     if flags:
         refuse_mistyped(flags)
-        if config:
-            raise ConfigError([Problem("", "flags and --config exclude each other", "put everything in one of them")])
-        return *from_flags(flags), "flags"
+        path = config or usual_file(FILES_OF_TRAEFIK, FOLDERS_OF_TRAEFIK)
+        if not path:
+            return *from_flags(flags), "flags"
+        static, warnings = load_static_with_warnings(path)
+        return static, [*warnings, _not_read(flags, str(path))], str(path)
     path = config or os.environ.get("LBCORE_CONFIG") or usual_file()
     if path:
         return *load_static_with_warnings(path), str(path)
     if is_in_environment(os.environ):
         return *from_environment(os.environ), "environment"
+    if SHIPPED.is_file():
+        return *load_static_with_warnings(SHIPPED), str(SHIPPED)
     ways = ["--config FILE", "flags", "LBCORE_... variables", *filter(None, [instead])]
     hint = f"give {', '.join(ways[:-1])}{',' if instead else ''} or {ways[-1]}"
     raise ConfigError([Problem("", "no static configuration", hint)])
@@ -69,8 +79,19 @@ def refuse_mistyped(flags: Sequence[str]) -> None:
         raise click.UsageError(f"{flags[0]!r} is no option; {meant}")
 
 
-def usual_file() -> Path | None:
-    """The first file that has one of the usual names in one of the usual folders."""
-    # Of a user without a home, the folder is taken literally.
-    found = (Path(os.path.expanduser(folder), name) for folder in USUAL_FOLDERS for name in USUAL_FILES)
+def _not_read(flags: Sequence[str], file: str) -> Problem:
+    """The warning about flags beside a file that counts."""
+    from lbcore.errors import Problem
+
+    names = [flag.partition("=")[0] for flag in flags if flag.startswith("-")]
+    rest = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    text = f"flags are not read beside a file, as in Traefik: {', '.join(names[:SHOWN])}{rest}"
+    return Problem("", text, "put everything in one of them", file, severity="warning")
+
+
+def usual_file(names: Sequence[str] = USUAL_FILES, folders: Sequence[str] = USUAL_FOLDERS) -> Path | None:
+    """The first file that has one of these names in one of these folders."""
+    # Of a user without a home, the folder is taken literally; a variable that is not set names no folder.
+    places = (os.path.expanduser(os.path.expandvars(folder)) for folder in folders)
+    found = (Path(place, name) for place in places if "$" not in place for name in names)
     return next((path for path in found if os.path.isfile(path)), None)  # False also for what may not be seen

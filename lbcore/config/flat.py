@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from lbcore.config.decode import keys_of, known_to, nearest, plain
 from lbcore.config.model import Model
@@ -62,7 +62,7 @@ class FlatTree:
     """Collects settings for a model.
 
     strict  a key that the model does not have is an error at once; else `decode` reports it, for its object alone.
-    lowers  names in capitals are meant in lower case, as environment variables have them.
+    lowers  names are in lower case, whatever is written, as in Traefik those that come from variables.
     opens   any text is a position in a list, as in the stores of Traefik: `servers/first/url`.
     """
 
@@ -109,9 +109,9 @@ class FlatTree:
                 name, inner = found, plain(keys_of(annotation)[found])
         elif get_origin(annotation) is dict:
             inner = plain(get_args(annotation)[1])
-            if inner is str and rest:  # a name with dots in it, as one of a header
+            if rest and (inner is str or get_origin(inner) is Literal):  # a name with dots in it, as one of a header
                 key, rest = ".".join((key, *rest)), []
-            name = key.lower() if self._lowers and key == key.upper() else self._name(node, key)
+            name = key.lower() if self._lowers else self._name(node, key)
         elif get_origin(annotation) in (list, tuple):
             inner = plain(get_args(annotation)[0])
             if self._strict and not (is_position(key) if rest else key.isdecimal()):

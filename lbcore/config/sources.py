@@ -1,6 +1,6 @@
 """The static configuration from flags or from the environment, in place of a file. No I/O.
 
-As in Traefik, only one source counts: flags if there are any, else the file, else the environment.
+As in Traefik, only one source counts: see `lbcore.cli.static`.
 
 Flags        `--entryPoints.web.address=:80` or `--log.level info`; a switch alone means true.
 Environment  `LBCORE_ENTRYPOINTS_WEB_ADDRESS`, or `TRAEFIK_...`. Variables that name no section (`LBCORE_SERVICE_HOST`,
@@ -76,8 +76,8 @@ def _is_setting(name: str) -> bool:
 
 
 def _decode(settings: list[tuple[str, list[str], str]], source: str) -> tuple[StaticConfig, list[Problem]]:
-    flat = FlatTree(StaticConfig, strict=True, lowers=True)
-    extensions = FlatTree(StaticConfig, strict=True, lowers=True)
+    flat = FlatTree(StaticConfig, strict=True, lowers=source == "environment")
+    extensions = FlatTree(StaticConfig, strict=True, lowers=source == "environment")
     problems = []
     for name, parts, value in settings:
         try:

@@ -124,3 +124,19 @@ def test_extensions_stand_below_lbcore() -> None:
     variables = {"TRAEFIK_LOG_LEVEL": "ERROR", "LBCORE_LBCORE_TLS_LIBRARY": "system"}
     assert from_environment({**variables, "TRAEFIK_LBCORE_PLUGINS_P_ONMISSING": "bypass"})[0] == of_file
     assert of_file.bypasses("p") and not of_file.bypasses("q")
+
+
+def test_names_in_flags_are_as_they_are_written_and_those_in_variables_small() -> None:
+    """As in Traefik: `tls.certResolver: LE` of a router has to find the resolver."""
+    flags = ["--entryPoints.WEB.address=:80", "--certificatesResolvers.LE.acme.tlsChallenge"]
+    of_flags = from_flags(flags)[0]
+    assert (set(of_flags.entry_points), set(of_flags.certificates_resolvers)) == ({"WEB"}, {"LE"})
+    variables = {"ENTRYPOINTS_Web_ADDRESS": ":80", "CERTIFICATESRESOLVERS_LE_ACME_TLSCHALLENGE": "true"}
+    of_variables = from_environment({f"TRAEFIK_{name}": value for name, value in variables.items()})[0]
+    assert (set(of_variables.entry_points), set(of_variables.certificates_resolvers)) == ({"web"}, {"le"})
+
+
+def test_a_name_may_have_dots() -> None:
+    config = from_flags(["--entryPoints.web.address=:80", "--accessLog.fields.headers.names.X.Y=keep"])[0]
+    assert config.access_log is not None
+    assert config.access_log.fields.headers.names == {"X.Y": "keep"}
