@@ -18,6 +18,7 @@ from lbcore.config.resolved import entry_points_of, tcp_entry_points_of, tls_of,
 from lbcore.config.tcp import TcpRouter
 from lbcore.config.udp import UdpRouter
 from lbcore.config.validate.routers import unknown_entry_points
+from lbcore.config.validate.tcp import unknown_tcp_points
 from lbcore.config.validate.udp import unknown_udp_points
 from lbcore.routing.balancer import Balancer, LoadBalancer
 from lbcore.routing.compile_own import router_identity
@@ -179,7 +180,7 @@ class _Maker:
                     slot = slots.get(router_identity(name))
                 elif isinstance(router, TcpRouter):
                     using = tcp_entry_points_of(router, static)
-                    node = self.named(layer, "routers", name)
+                    node = self.named(layer, "routers", name, unknown_tcp_points(router, static))
                     node |= {"rule": router.rule, "priority": priority_of(router)}
                     if router.tls is not None:
                         node["tls"] = True

@@ -8,12 +8,16 @@ from lbcore.api.view import server_status
 from lbcore.config.difference import qualify
 from lbcore.config.resolved import tcp_entry_points_of
 from lbcore.config.tcp import TcpMiddleware, TcpRouter, TcpService
+from lbcore.config.validate.tcp import unknown_tcp_points
 from lbcore.routing.compile_tcp import priority_of
 
 
 def tcp_router_view(runtime: Runtime, name: str, router: TcpRouter) -> View:
     """One router."""
-    view = named(shape(router), name, *runtime.findings("tcpRouter", name))
+    errors, strange = runtime.findings("tcpRouter", name)
+    if not errors:
+        strange += unknown_tcp_points(router, runtime.static)
+    view = named(shape(router), name, errors, strange)
     using = tcp_entry_points_of(router, runtime.static)
     view["entryPoints"] = router.entry_points or using
     if using:

@@ -339,6 +339,9 @@ class _Decoder:
                 return self.mismatch(path, value, "a list", wanted.meant)
             # As in Traefik: one text is a list, with commas between its parts.
             value = [type(value)(part.strip()) for part in value.split(",")]
+        if isinstance(value, dict) and is_model(wanted) and wanted.short:
+            self.note(path, "keys and values are taken for a list of one", f"write - {wanted.short}: ...", "warning")
+            value = [value]
         if not isinstance(value, list):
             hint = wanted.meant if is_model(wanted) else ""
             return self.mismatch(path, value, "a list", hint)

@@ -27,6 +27,7 @@ from lbcore.config.tls import RouterTls
 from lbcore.config.udp import UdpService
 from lbcore.config.validate.findings import Checked, in_order
 from lbcore.config.validate.http import check
+from lbcore.config.validate.tcp import unknown_tcp_points
 from lbcore.errors import Problem
 
 # Sections of entry points that do nothing for datagrams, and for connections.
@@ -105,7 +106,8 @@ class Linter:
         pairs = [(getattr(old, kind), getattr(new, kind)) for old, new in layers for kind in type(new).model_fields]
         if not known or any(changed_names(*pair) != ([], []) for pair in pairs):
             services = [*_layer4_services("tcp", dynamic.tcp.services), *_layer4_services("udp", dynamic.udp.services)]
-            others = [*_same_tcp_rules(dynamic, self._static), *_udp_routers(dynamic, self._static)]
+            others = [*_tcp_points(dynamic, self._static), *_same_tcp_rules(dynamic, self._static)]
+            others += _udp_routers(dynamic, self._static)
             others += _unused_streams(dynamic)
             known = {"services": services, "others": others, "resolvers": [*self._other_resolvers(dynamic)]}
         self._streams = dynamic, known
@@ -314,6 +316,14 @@ def _same_tcp_rules(dynamic: DynamicConfig, static: StaticConfig) -> Iterable[st
             )
         for each in there:
             first.setdefault(each, name)
+
+
+def _tcp_points(dynamic: DynamicConfig, static: StaticConfig) -> Iterable[str]:
+    """Routers that run without an entry point that they name."""
+    for name, router in dynamic.tcp.routers.items():
+        if not router.faults and tcp_entry_points_of(router, static):
+            where = _place(router, "tcp router", name)
+            yield from (f"{where}: {text}" for text in unknown_tcp_points(router, static))
 
 
 def _udp_routers(dynamic: DynamicConfig, static: StaticConfig) -> Iterable[str]:

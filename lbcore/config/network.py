@@ -79,13 +79,11 @@ def split_host_port(address: str) -> tuple[str, int, str, str]:
 
 def is_relative(url: str) -> bool:
     """Whether a URL names neither a scheme nor a host."""
-    if url != url.strip():
-        raise ValueError(f"error parsing server URL {url!r}: space at its ends")
     try:
         parts = urlsplit(url)
     except ValueError:
         return False
-    return not parts.scheme and not parts.netloc
+    return url == url.strip() and not parts.scheme and not parts.netloc
 
 
 def is_nowhere(url: str) -> bool:

@@ -35,7 +35,7 @@ from lbcore.config.rule import (
 Translate = Callable[[list[str], int], Rule]
 
 _SPECIAL = re.compile(r"([\\.+*?()|\[\]{}^$])")
-_SERVER_NAME = re.compile(r"[A-Za-z0-9.:-]+")
+_SERVER_NAME = re.compile(r"[\w.:-]+", re.ASCII)
 
 
 def parse_rule_v2(text: str) -> Rule:

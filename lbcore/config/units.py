@@ -14,7 +14,8 @@ from lbcore.config.scalars import Plain, to_int
 _UNIT_US = {"ns": 0.001, "us": 1.0, "µs": 1.0, "μs": 1.0, "ms": 1e3, "s": 1e6, "m": 60e6, "h": 3600e6}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
 NONE = timedelta(0)
-LONGEST = timedelta(days=3650)
+LONGEST = timedelta(days=3650)  # that is told from a longer one
+OF_GO = timedelta(microseconds=(1 << 63) // 1000)  # the longest that Go knows
 MIN_STATUS, MAX_STATUS = 100, 599  # that an answer may have
 
 
@@ -54,9 +55,9 @@ def parse_signed_duration(value: Any) -> timedelta:
 
 
 def _bounded(duration: timedelta, text: str) -> timedelta:
-    if abs(duration) > LONGEST:
-        raise ValueError(f"{text!r} is longer than {LONGEST.days} days")
-    return duration
+    if abs(duration) > OF_GO:
+        raise ValueError(f"{text!r} is longer than 292 years")
+    return max(min(duration, LONGEST), -LONGEST)
 
 
 def format_duration(duration: timedelta) -> str:

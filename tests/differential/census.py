@@ -211,6 +211,29 @@ http:
   routers: {db: {rule: "HostSNI(`*`)", entryPoints: web, service: db}}
   services: {db: {loadBalancer: {servers: [{address: "10.0.0.5:5432"}, {address: "10.0.0.6:5432"}]}}}
 """),
+    SetUp("layer 4 on an entry point that is not there, too", "same", """tcp:
+  routers: {db: {rule: "HostSNI(`*`)", entryPoints: [nope, web], service: db}}
+  services: {db: {loadBalancer: {servers: [{address: "10.0.0.5:5432"}]}}}
+""", ("tcp router db: entryPoint \"nope\" doesn't exist",)),
+    SetUp("layer 4 on no entry point that is there", "broken", """tcp:
+  routers: {bad: {rule: "HostSNI(`*`)", entryPoints: [nope], service: db}}
+  services: {db: {loadBalancer: {servers: [{address: "10.0.0.5:5432"}]}}}
+""", ("no valid entryPoint for this router",)),
+    SetUp("a header of answers with a colon in its name", "same", f"""http:
+  routers: {{r: {{rule: "Host(`a`)", service: app, middlewares: [h]}}}}
+  middlewares: {{h: {{headers: {{customResponseHeaders: {{"X-Robots-Tag:": none, "X A": b}}}}}}}}
+{APP}""", ("'X-Robots-Tag:' is not the name of a header", "'X A' is not")),
+    SetUp("domains without a dash", "same", f"""http:
+  routers: {{r: {{rule: "Host(`a`)", service: app, tls: {{domains: {{main: a.example, sans: "*.a.example"}}}}}}}}
+{APP}""", ("taken for a list of one",)),
+    SetUp("a server name with an underscore in version 2", "same", """tcp:
+  routers: {db: {rule: "HostSNI(`a_b`)", ruleSyntax: v2, entryPoints: web, service: db, tls: {}}}
+  services: {db: {loadBalancer: {servers: [{address: "10.0.0.5:5432"}]}}}
+"""),
+    SetUp("times longer than a life", "same", """http:
+  routers: {r: {rule: "Host(`a`)", service: s}}
+  services: {s: {loadBalancer: {healthCheck: {path: /, interval: 99999h, timeout: 876000h}, servers: [{url: "http://a"}]}}}
+"""),
     SetUp("a transport with its timeouts", "same", """http:
   routers: {r: {rule: "Host(`a`)", service: s}}
   services: {s: {loadBalancer: {serversTransport: slow, servers: [{url: "http://a"}]}}}
@@ -360,6 +383,14 @@ STATIC = [
     SetUp("trusted networks as one text", "same", BASE + '    forwardedHeaders: {trustedIPs: "10.0.0.0/8,127.0.0.1/32"}\n'),
     SetUp("everything to HTTPS by port", "same", BASE + '    http: {redirections: {entryPoint: {to: ":443", scheme: https}}}\n'),
     SetUp("everything to nowhere", "same", BASE + "    http: {redirections: {entryPoint: {to: nope}}}\n", ("nope",)),
+    SetUp("everything to no entry point", "same", BASE + "    http: {redirections: {entryPoint: {scheme: https}}}\n", ("leads nowhere",)),
+    SetUp("files without a name", "same", BASE + "providers: {file: {watch: true}}\n", ("it names no file",)),
+    SetUp("formats of logs that there are not", "same", BASE + "log: {format: text}\naccessLog: {format: combined}\n", ("'text' is taken for common", "'combined' is taken for common")),
+    SetUp("all fields redacted", "same", BASE + "accessLog: {format: json, fields: {defaultMode: redact}}\n", ("redact is taken for keep",)),
+    SetUp("no streams of HTTP/2", "same", BASE + "    http2: {maxConcurrentStreams: 0}\n", ("0 is taken for the default",)),
+    SetUp("heads of any size", "same", BASE + "    http: {maxHeaderBytes: 100000000}\n", ("is taken for 67108864",)),
+    SetUp("times without an end", "same", BASE + "    transport: {respondingTimeouts: {readTimeout: 99999h, idleTimeout: 2000000h}}\n"),
+    SetUp("sessions of a month", "same", SECURE + '  dns: {address: "127.0.0.1:PORT2/udp", udp: {timeout: 720h}}\n'),
     SetUp("a log that rotates", "same", BASE + "log: {level: WARNING, format: JSON, maxSize: 10, compress: true}\n", ("logrotate", "taken for WARN")),
     SetUp("values in quotes", "same", BASE + """log: {level: "'INFO'", format: '"json"'}\naccessLog: {format: "'json'"}\n""", ("'INFO' is taken for INFO", '"json" is taken for json', "'json' is taken for json")),
     SetUp("debugging pages", "same", BASE + "api: {debug: true, dashboard: true, disableDashboardAd: true}\n", ("api.debug",)),

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from pydantic import Field, field_validator
 
-from lbcore.config.middlewares.header_names import NAME, HeaderName
-from lbcore.config.middlewares.headers import OF_CONNECTIONS
+from lbcore.config.middlewares.header_names import HeaderName
+from lbcore.config.middlewares.headers import NAME, OF_CONNECTIONS
 from lbcore.config.middlewares.upstream import UpstreamTls, check_url
 from lbcore.config.model import Model
 from lbcore.config.numbers import Limit

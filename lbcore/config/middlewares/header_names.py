@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 from pydantic import AfterValidator
 
-from lbcore.config.middlewares.headers import OF_CONNECTIONS
-
-NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+from lbcore.config.middlewares.headers import NAME, OF_CONNECTIONS
 
 
 def _name(value: str) -> str:

@@ -1,5 +1,6 @@
 """`headers`: headers of requests and answers, CORS, security headers for browsers. No I/O."""
 
+import re
 from typing import Any
 
 from pydantic import Field
@@ -8,6 +9,7 @@ from lbcore.config.model import Change, Model, keys
 from lbcore.config.numbers import Seconds, Size
 
 GONE = "gone since Traefik 3"
+NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 # Headers of one connection, and headers that delimit a message: lbcore writes its own.
 OF_CONNECTIONS = frozenset(
@@ -37,8 +39,13 @@ class Headers(Model):
 
     @classmethod
     def adjust(cls, data: dict[str, Any]) -> list[Change]:
-        """Remove the headers that lbcore itself writes (OF_CONNECTIONS)."""
+        """Remove the headers that lbcore itself writes (OF_CONNECTIONS), and those of answers whose names are none."""
         changes = []
+        of_answers = data.get("customResponseHeaders", {})
+        for name in [name for name in of_answers if not NAME.fullmatch(name)]:
+            del of_answers[name]
+            text = f"{name!r} is not the name of a header, and is left out"
+            changes.append(Change("customResponseHeaders", text, "write letters, digits and dashes"))
         for key in ("customRequestHeaders", "customResponseHeaders"):
             lines = data.get(key, {})
             for name in [name for name in lines if name.lower() in OF_CONNECTIONS]:

@@ -6,7 +6,7 @@ from pydantic import field_validator
 
 from lbcore.config.model import Change, Model
 from lbcore.config.numbers import Count
-from lbcore.config.static.log import without_quotes
+from lbcore.config.static.log import known_format, without_quotes
 from lbcore.config.static.otlp import OtlpLog
 from lbcore.config.units import LimitDuration, seconds, status_ranges
 
@@ -48,6 +48,13 @@ class AccessLogFields(Model):
     headers: AccessLogHeaders = AccessLogHeaders()
     query_parameters: AccessLogQuery = AccessLogQuery()
 
+    @classmethod
+    def adjust(cls, data: dict[str, Any]) -> list[Change]:
+        if str(data.get("defaultMode", "")).lower() != "redact":
+            return []
+        data["defaultMode"] = "keep"
+        return [Change("defaultMode", "redact is taken for keep, as in Traefik", "headers alone are redacted")]
+
 
 class AccessLog(Model):
     """`filePath` empty: standard output. `bufferingSize` 0: lines are written within a few ms, else within a second.
@@ -70,7 +77,7 @@ class AccessLog(Model):
 
     @classmethod
     def adjust(cls, data: dict[str, Any]) -> list[Change]:
-        return without_quotes(data, "format")
+        return [*without_quotes(data, "format"), *known_format(data, "common", "genericCLF", "json")]
 
     @property
     def writes_lines(self) -> bool:

@@ -3,17 +3,17 @@
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from lbcore.config.model import WHEN_SET, Change, Model, Object
 from lbcore.config.network import check_address, check_network
-from lbcore.config.numbers import OrNone, ShortDuration
+from lbcore.config.numbers import SHORT, OrNone
 from lbcore.config.observability import Observability, Verbosity
 from lbcore.config.tls import RouterTls
 from lbcore.config.units import Duration, LimitDuration, SignedDuration, seconds
 
 MAX_PRIORITY = (1 << 63) - 1
-MIN_HEADER_BYTES = 512
+MIN_HEADER_BYTES, MAX_HEADER_BYTES = 512, 1 << 26
 
 
 class RespondingTimeouts(Model):
@@ -78,7 +78,9 @@ class EntryPointProxyProtocol(Model):
 
 
 class RedirectEntryPoint(Model):
-    to: str
+    """`to` empty: it leads nowhere, and is left out."""
+
+    to: str = ""
     scheme: Literal["http", "https"] = "https"
     permanent: bool = True
     priority: Annotated[int, Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY)] = MAX_PRIORITY - 1
@@ -107,7 +109,7 @@ class EntryPointHttp(Model):
     sanitize_path: bool = True
     encode_query_semicolons: bool = False
     encoded_characters: Annotated[EncodedCharacters, WHEN_SET] = EncodedCharacters()
-    max_header_bytes: Annotated[int, Field(ge=MIN_HEADER_BYTES, le=1 << 26)] = 1048576
+    max_header_bytes: Annotated[int, Field(ge=MIN_HEADER_BYTES, le=MAX_HEADER_BYTES)] = 1048576
     max_header_lines: Annotated[int, Field(ge=16, le=1000000), WHEN_SET] = 10000
     alias_headers_strategy: Literal["keep", "delete", "reject"] | None = None
     # Deprecated: it sees underscores only.
@@ -115,13 +117,17 @@ class EntryPointHttp(Model):
 
     @classmethod
     def adjust(cls, data: dict[str, Any]) -> list[Change]:
-        return [*cls._small_heads(data), *cls._underscores(data)]
+        return [*cls._bounded_heads(data), *cls._underscores(data)]
 
     @staticmethod
-    def _small_heads(data: dict[str, Any]) -> list[Change]:
-        least, wanted = MIN_HEADER_BYTES, data.get("maxHeaderBytes", MIN_HEADER_BYTES)
-        if wanted >= least:
+    def _bounded_heads(data: dict[str, Any]) -> list[Change]:
+        least, most = MIN_HEADER_BYTES, MAX_HEADER_BYTES
+        wanted = data.get("maxHeaderBytes", least)
+        if least <= wanted <= most:
             return []
+        if wanted > most:
+            data["maxHeaderBytes"] = most
+            return [Change("maxHeaderBytes", f"{wanted} is taken for {most}", f"write {most} or less")]
         if wanted <= 0:
             del data["maxHeaderBytes"]
             return [Change("maxHeaderBytes", f"{wanted} is taken for the default", "no head goes without a limit")]
@@ -153,6 +159,13 @@ class EntryPointHttp2(Model):
     max_decoder_header_table_size: Annotated[int, Field(ge=0, le=1 << 20)] = 4096
     max_encoder_header_table_size: Annotated[int, Field(ge=0, le=1 << 20)] = 4096
 
+    @classmethod
+    def adjust(cls, data: dict[str, Any]) -> list[Change]:
+        if data.get("maxConcurrentStreams") != 0:
+            return []
+        del data["maxConcurrentStreams"]
+        return [Change("maxConcurrentStreams", "0 is taken for the default", "no connection goes without a limit")]
+
 
 class EntryPointHttp3(Model):
     """HTTP/3 over the UDP port of the same number. `advertisedPort`: the one that clients are told of; 0 = that one."""
@@ -168,7 +181,7 @@ class EntryPointUdp(Model):
     Extension: max_sessions: sessions at once, in all workers; the one that is needed least ends for another one.
     """
 
-    timeout: ShortDuration = seconds(3)
+    timeout: Annotated[Duration, AfterValidator(lambda value: min(value, SHORT))] = seconds(3)
     max_sessions: Annotated[int, Field(ge=1, lt=1 << 31), WHEN_SET] = 16384
 
     @field_validator("timeout")

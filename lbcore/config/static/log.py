@@ -19,6 +19,15 @@ def without_quotes(data: dict[str, Any], *keys: str) -> list[Change]:
     return changes
 
 
+def known_format(data: dict[str, Any], usual: str, *others: str) -> list[Change]:
+    """Put the usual format in place of one that does not exist, as Traefik does: a log in it keeps nobody out."""
+    value = data.get("format")
+    if not isinstance(value, str) or value.lower() in ("", usual.lower(), *(other.lower() for other in others)):
+        return []
+    data["format"] = usual
+    return [Change("format", f"{value!r} is taken for {usual}", f"write one of {', '.join((usual, *others))}")]
+
+
 class Log(Model):
     """`file_path` empty: standard error. `no_color`: no colours there, even if it is a terminal. `otlp`: a collector
     gets the events, too."""
@@ -41,7 +50,7 @@ class Log(Model):
 
     @classmethod
     def adjust(cls, data: dict[str, Any]) -> list[Change]:
-        changes = without_quotes(data, "level", "format")
+        changes = [*without_quotes(data, "level", "format"), *known_format(data, "common", "json")]
         if str(data.get("level", "")).upper() == "WARNING":
             data["level"] = "WARN"
             changes.append(Change("level", "WARNING is taken for WARN", "Traefik takes it for ERROR"))

@@ -378,6 +378,15 @@ class Providers(Model):
                  version; otherwise it is disabled, as in Traefik.
     """
 
+    @classmethod
+    def adjust(cls, data: dict[str, Any]) -> list[Change]:
+        """As in Traefik, a provider of files that names none keeps the others from nothing."""
+        file = data.get("file")
+        if file is None or file.get("filename") or file.get("directory"):
+            return []
+        del data["file"]
+        return [Change("file", "ignored: it names no file", "set filename or directory")]
+
     missing = keys(
         "kubernetesIngressNGINX knative ecs plugin",
         "describe routers and services in a file: providers.file",

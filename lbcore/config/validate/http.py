@@ -82,6 +82,5 @@ def check_redirections(static: StaticConfig, found: Findings) -> None:
         redirections = point.http.redirections
         target = redirections.entry_point if redirections else None
         if target is not None and redirection_port(target, static) is None:
-            found.warnings.append(
-                f'entryPoint "{name}": its redirection leads to "{target.to}", which doesn\'t exist: it is left out'
-            )
+            where = f'to "{target.to}", which doesn\'t exist' if target.to else "nowhere: `to` is missing"
+            found.warnings.append(f'entryPoint "{name}": its redirection leads {where}: it is left out')

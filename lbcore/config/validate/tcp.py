@@ -8,7 +8,7 @@ from typing import TypeVar
 from lbcore.config.difference import qualify
 from lbcore.config.model import Object
 from lbcore.config.network import split_address
-from lbcore.config.resolved import options_name, tcp_rule_of
+from lbcore.config.resolved import options_name, tcp_entry_points_of, tcp_rule_of
 from lbcore.config.rule import RuleError, asserted_in
 from lbcore.config.spiffe import NOT_CONFIGURED
 from lbcore.config.static import StaticConfig
@@ -87,10 +87,19 @@ def _own_errors(router: TcpRouter, static: StaticConfig) -> list[str]:
             errors.append(Fault(text, "rule"))
     except RuleError as error:
         errors.append(Fault(str(error), "rule"))
-    for point in router.entry_points:
-        if point not in static.closed and point not in static.stream_points:
-            errors.append(Fault(f'entryPoint "{point}" doesn\'t exist', "entryPoints"))
+    unknown = unknown_tcp_points(router, static)
+    if unknown and not tcp_entry_points_of(router, static):
+        errors += [*unknown, Fault("no valid entryPoint for this router", "entryPoints")]
     return errors
+
+
+def unknown_tcp_points(router: TcpRouter, static: StaticConfig) -> list[Fault]:
+    """The entry points that a router names and that do not exist: beside another one, it runs without them."""
+    return [
+        Fault(f'entryPoint "{point}" doesn\'t exist', "entryPoints")
+        for point in router.entry_points
+        if point not in static.closed and point not in static.stream_points
+    ]
 
 
 def _errors_of_others(

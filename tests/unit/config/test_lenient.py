@@ -465,3 +465,14 @@ def test_a_switch_where_a_text_is_meant_is_written_in_small_letters() -> None:
     headers = parse_dynamic(text)[0].http.middlewares["m"].headers
     assert headers is not None
     assert headers.custom_response_headers == {"A": "true", "B": "false", "C": "True", "D": "yes"}
+
+
+@pytest.mark.parametrize("path", ["/health\\n", " /health", "/ "])
+def test_space_around_the_path_of_a_health_check_disables_its_service_alone(path: str) -> None:
+    """It kept the whole configuration from being read."""
+    more = f', healthCheck: {{path: "{path}"}}'
+    routers = "routers: {r: {rule: 'Path(`/`)', service: s}, other: {rule: 'Path(`/x`)', service: noop@internal}}"
+    config = merge({"file": parse_dynamic(f"http: {{{routers}, {SERVICE % more}}}")[0]})
+    disabled, _ = find_problems(config, StaticConfig.model_validate({"entryPoints": {"web": {"address": ":0"}}}))
+    assert [(entry.kind, entry.name) for entry in disabled] == [("router", "r@file"), ("service", "s@file")]
+    assert "must be a relative URL" in disabled[1].errors[0]

@@ -36,7 +36,7 @@ def test_the_pages_have_type_and_default(reference: ModuleType) -> None:
     text = reference.page("static")
     assert "| `headerTimeout` ⁺ | duration | `10s` |" in text
     assert "| `maxHeaderBytes` | number, 512 to 67108864 | `1048576` |" in text
-    assert "| `to` | text | required |" in text
+    assert "| `secret` | text | required |" in text
     assert "| `entryPoints` | map of [sections](#entrypoints-name) |" in text
 
 

@@ -43,5 +43,11 @@ def test_duration_survives_being_written(duration: timedelta) -> None:
 
 @pytest.mark.parametrize("text", ["99999999999", "-9223372036854775808", "99999999999s", "9999999h"])
 def test_a_duration_beyond_all_is_named_so(text: str) -> None:
-    with pytest.raises(ValueError, match="is longer than 3650 days"):
+    with pytest.raises(ValueError, match="is longer than 292 years"):
         parse_signed_duration(text)
+
+
+@pytest.mark.parametrize("text", ["87601h", "99999h", "9223372036", "9223372036s", "2562047h"])
+def test_a_duration_of_a_life_is_as_long_as_any_other(text: str) -> None:
+    assert parse_duration(text) == timedelta(days=3650)
+    assert parse_signed_duration(f"-{text}") == -timedelta(days=3650)
