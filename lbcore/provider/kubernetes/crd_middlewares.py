@@ -76,10 +76,6 @@ class _Reader:
         spec.end()
         return found
 
-    def _rest(self, part: Part, *keys: str) -> Content:
-        """Keys that are as in files."""
-        return {key: part.raw(key) for key in keys if key in part}
-
     def basic_auth(self, part: Part) -> Content:
         namespace, name = self.source.namespace, part.text("secret")
         data = self.context.core.secret(namespace, name)
@@ -102,13 +98,12 @@ class _Reader:
         return self._users(part, users)
 
     def _users(self, part: Part, users: list[str]) -> Content:
-        content = {"users": users, **self._rest(part, "realm", "removeHeader", "headerField")}
+        content = {"users": users, **part.present("realm", "removeHeader", "headerField")}
         part.end()
         return content
 
     def forward_auth(self, part: Part) -> Content:
-        content = self._rest(
-            part,
+        content = part.present(
             *("address", "trustForwardHeader", "authResponseHeaders", "authResponseHeadersRegex"),
             *("authRequestHeaders", "maxResponseBodySize", "addAuthCookiesToResponse", "headerField", "forwardBody"),
             *("maxBodySize", "preserveLocationHeader", "preserveRequestMethod", "authSigninURL"),
@@ -120,7 +115,7 @@ class _Reader:
 
     def client_tls(self, part: Part) -> Content:
         """TLS to a server: authorities and certificate from secrets."""
-        content = self._rest(part, "insecureSkipVerify", "caOptional")
+        content = part.present("insecureSkipVerify", "caOptional")
         if name := part.text("caSecret"):
             content["ca"] = self.context.core.authority(self.source.namespace, name)
         if name := part.text("certSecret"):
@@ -129,7 +124,7 @@ class _Reader:
         return content
 
     def errors(self, part: Part) -> Content:
-        content = self._rest(part, "status", "statusRewrites", "query", "errorRequestHeaders")
+        content = part.present("status", "statusRewrites", "query", "errorRequestHeaders")
         service = part.part("service")
         part.end()
         if service is None:
@@ -153,18 +148,17 @@ class _Reader:
         return {"middlewares": names}
 
     def in_flight(self, part: Part) -> Content:
-        content = self._rest(part, "amount", "sourceCriterion")
+        content = part.present("amount", "sourceCriterion")
         part.end()
         return content
 
     def rate_limit(self, part: Part) -> Content:
-        content = self._rest(part, "average", "period", "burst", "sourceCriterion")
+        content = part.present("average", "period", "burst", "sourceCriterion")
         redis = part.part("redis")
         part.end()
         if redis is None:
             return content
-        stored = self._rest(
-            redis,
+        stored = redis.present(
             *("endpoints", "db", "poolSize", "minIdleConns", "maxActiveConns"),
             *("readTimeout", "writeTimeout", "dialTimeout"),
         )

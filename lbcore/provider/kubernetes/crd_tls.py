@@ -34,18 +34,13 @@ def _name(source: Source) -> str:
     return DEFAULT if source.name == DEFAULT else source.identity
 
 
-def _rest(part: Part, *keys: str) -> Content:
-    return {key: part.raw(key) for key in keys if key in part}
-
-
 def _options(context: Context, source: Source, spec: Part) -> Content:
-    content = _rest(
-        spec,
+    content = spec.present(
         *("minVersion", "maxVersion", "cipherSuites", "curvePreferences", "sniStrict", "alpnProtocols"),
         *("disableSessionTickets", "preferServerCipherSuites"),
     )
     if (auth := spec.part("clientAuth")) is not None:
-        of_auth = _rest(auth, "clientAuthType")
+        of_auth = auth.present("clientAuthType")
         authorities = []
         for name in auth.texts("secretNames"):
             try:
@@ -60,7 +55,7 @@ def _options(context: Context, source: Source, spec: Part) -> Content:
 
 
 def _store(context: Context, source: Source, spec: Part) -> Content:
-    content = _rest(spec, "defaultGeneratedCert")
+    content = spec.present("defaultGeneratedCert")
     if (default := spec.part("defaultCertificate")) is not None:
         name = default.text("secretName")
         default.end()
@@ -83,8 +78,7 @@ def _store(context: Context, source: Source, spec: Part) -> Content:
 
 
 def _transport(context: Context, source: Source, spec: Part) -> Content:
-    content = _rest(
-        spec,
+    content = spec.present(
         *("serverName", "insecureSkipVerify", "cipherSuites", "minVersion", "maxVersion", "maxIdleConnsPerHost"),
         *("forwardingTimeouts", "disableHTTP2", "peerCertURI"),
     )
@@ -92,9 +86,9 @@ def _transport(context: Context, source: Source, spec: Part) -> Content:
 
 
 def _stream_transport(context: Context, source: Source, spec: Part) -> Content:
-    content = _rest(spec, "dialTimeout", "dialKeepAlive", "proxyProtocol", "terminationDelay")
+    content = spec.present("dialTimeout", "dialKeepAlive", "proxyProtocol", "terminationDelay")
     if (tls := spec.part("tls")) is not None:
-        of_tls = _rest(tls, "serverName", "insecureSkipVerify", "peerCertURI")
+        of_tls = tls.present("serverName", "insecureSkipVerify", "peerCertURI")
         content["tls"] = {**of_tls, **_spiffe(tls), **_trust(context, source, tls)}
         tls.end()
     return content
@@ -105,7 +99,7 @@ def _spiffe(part: Part) -> Content:
     spiffe = part.part("spiffe")
     if spiffe is None:
         return {}
-    content = _rest(spiffe, "ids", "trustDomain")
+    content = spiffe.present("ids", "trustDomain")
     spiffe.end()
     return {"spiffe": content}
 

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 
+from lbcore.config.rule import go_quote
 from lbcore.provider.kubernetes.part import Part
 
 ANY = 'PathPrefix("/")'
 BITS = (10, 7, 1, 5, 5)  # of what matches weigh
 EXACT = 1023  # weight of a path that is matched as a whole; others weigh their length
 LABELS = r"[a-z0-9-\.]+"
-
-
-def quoted(text: str) -> str:
-    """As Go writes a text."""
-    return json.dumps(text, ensure_ascii=False)
 
 
 def hosts_in_common(listener: str, route: list[str]) -> list[str] | None:
@@ -50,7 +45,7 @@ def host_groups(hosts: list[str]) -> list[list[str]]:
 
 def host_rule(hosts: list[str]) -> str:
     rules = [
-        f"HostRegexp({_below(host)})" if host.startswith("*.") else f"Host({quoted(host)})" for host in hosts
+        f"HostRegexp({_below(host)})" if host.startswith("*.") else f"Host({go_quote(host)})" for host in hosts
     ]
     return rules[0] if len(rules) == 1 else f"({' || '.join(rules)})" if rules else ""
 
@@ -58,7 +53,7 @@ def host_rule(hosts: list[str]) -> str:
 def sni_rule(hosts: list[str]) -> str:
     """The rule of layer 4 for names in the hello of TLS."""
     rules = [
-        f"HostSNIRegexp({_below(host)})" if host.startswith("*.") else f"HostSNI({quoted(host)})"
+        f"HostSNIRegexp({_below(host)})" if host.startswith("*.") else f"HostSNI({go_quote(host)})"
         for host in dict.fromkeys(hosts)
     ]
     return " || ".join(rules) or 'HostSNI("*")'
@@ -67,7 +62,7 @@ def sni_rule(hosts: list[str]) -> str:
 def _below(host: str) -> str:
     """The expression, quoted, for names in place of the star of `*.example.com`."""
     rest = re.sub(r"([.+*?()|{}$^])", r"\\\1", host[1:])
-    return quoted(f"^{LABELS}{rest}$")
+    return go_quote(f"^{LABELS}{rest}$")
 
 
 def sni_priority(hosts: list[str]) -> int:
@@ -90,18 +85,18 @@ def http_rules(match: Part) -> tuple[list[str], list[int]]:
     """The rules of a match of an HTTPRoute, and what they weigh, the weightier first."""
     kind, value = path_of(match)
     if kind == "Exact":
-        rules, weights = [f"Path({quoted(value)})"], [EXACT, 0]
+        rules, weights = [f"Path({go_quote(value)})"], [EXACT, 0]
     elif kind == "RegularExpression":
-        rules, weights = [f"PathRegexp({quoted(value)})"], [min(len(value), EXACT - 1), 0]
+        rules, weights = [f"PathRegexp({go_quote(value)})"], [min(len(value), EXACT - 1), 0]
     elif value.rstrip("/"):
         short = value.removesuffix("/")
-        rules = [f"(Path({quoted(short)}) || PathPrefix({quoted(short + '/')}))"]
+        rules = [f"(Path({go_quote(short)}) || PathPrefix({go_quote(short + '/')}))"]
         weights = [min(len(short), EXACT - 1), 0]
     else:
         rules, weights = [ANY], [0, 0]
     method = match.text("method")
     if method:
-        rules.append(f"Method({quoted(method)})")
+        rules.append(f"Method({go_quote(method)})")
     headers = _pairs(match.parts("headers"), "Header", "HeaderRegexp")
     queries = _pairs(match.parts("queryParams"), "Query", "QueryRegexp")
     match.end()
@@ -115,13 +110,13 @@ def grpc_rules(match: Part) -> tuple[list[str], list[int]]:
         kind, service, name = method.text("type") or "Exact", method.text("service"), method.text("method")
         method.end()
         if kind == "Exact" and service and name:
-            rules = [f"Path({quoted(f'/{service}/{name}')})"]
+            rules = [f"Path({go_quote(f'/{service}/{name}')})"]
         elif kind == "Exact" and service:
-            rules = [f"PathPrefix({quoted(f'/{service}/')})"]
+            rules = [f"PathPrefix({go_quote(f'/{service}/')})"]
         elif service or name:
             exact = kind == "Exact"
             parts = [(re.escape(each) if exact else f"(?:{each})") if each else "[^/]+" for each in (service, name)]
-            rules = [f"PathRegexp({quoted('^/' + '/'.join(parts) + '$')})"]
+            rules = [f"PathRegexp({go_quote('^/' + '/'.join(parts) + '$')})"]
         if kind not in ("Exact", "RegularExpression"):
             method.complain("type", f"{kind!r} is not supported")
         weights = [len(service), len(name)]
@@ -140,7 +135,7 @@ def _pairs(parts: list[Part], exact: str, regular: str) -> list[str]:
         if name.lower() in seen:  # the first one of a name counts
             continue
         seen.add(name.lower())
-        found.append(f"{exact if kind == 'Exact' else regular}({quoted(name)},{quoted(value)})")
+        found.append(f"{exact if kind == 'Exact' else regular}({go_quote(name)},{go_quote(value)})")
     return found
 
 

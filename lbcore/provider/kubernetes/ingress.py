@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+from lbcore.config.rule import go_quote
 from lbcore.config.static.kubernetes import KubernetesIngress
 from lbcore.provider.kubernetes.context import Context, Refused, Source, Unavailable, step
 from lbcore.provider.kubernetes.core import NODES, SECRETS, SERVICES, SLICES, Core, Lacking
@@ -206,9 +206,9 @@ class _Reader:
             raise Refused(f"pathType {kind!r}: has to be Exact, Prefix or ImplementationSpecific")
         rules = []
         if host.startswith("*.") and self.is_of_version_2:  # whose Host knows no wildcards
-            rules.append(f"HostRegexp({_quoted(ANY_LABEL + host[1:])})")
+            rules.append(f"HostRegexp({go_quote(ANY_LABEL + host[1:])})")
         elif host:
-            rules.append(f"Host({_quoted(host)})")
+            rules.append(f"Host({go_quote(host)})")
         if path:
             rules.append(_path_rule(matcher, path, self.settings.strict_prefix_matching))
         return " && ".join(rules) or 'PathPrefix("/")'
@@ -273,11 +273,6 @@ class _Reader:
 
 def _path_rule(matcher: str, path: str, strict: bool) -> str:
     if not strict or matcher != "PathPrefix" or path == "/":
-        return f"{matcher}({_quoted(path)})"
+        return f"{matcher}({go_quote(path)})"
     path = path.removesuffix("/")
-    return f"(Path({_quoted(path)}) || PathPrefix({_quoted(path + '/')}))"
-
-
-def _quoted(text: str) -> str:
-    """As Go writes a text."""
-    return json.dumps(text, ensure_ascii=False)
+    return f"(Path({go_quote(path)}) || PathPrefix({go_quote(path + '/')}))"

@@ -44,6 +44,10 @@ class Part:
         self._read.add(key)
         return self._value.get(key)
 
+    def present(self, *keys: str) -> dict[str, Any]:
+        """Those of these keys that are there, with their values as they are: files have the same."""
+        return {key: self.raw(key) for key in keys if key in self}
+
     def _of(self, key: str, kind: type | tuple[type, ...], wanted: str) -> Any:
         value = self.raw(key)
         if value is None:
