@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lbcore import __version__
 from lbcore.api import catalogue, view
+from lbcore.api.condition import instant
 from lbcore.api.console import Console, asker_of
 from lbcore.api.live import Live
 from lbcore.api.pages import Pages, SameOrigin
@@ -227,7 +228,7 @@ class _Api:
         self.turn = asyncio.Lock()
 
     async def version(self, request: Request) -> Response:
-        started = catalogue.instant(self.runtime.started_unix_s)
+        started = instant(self.runtime.started_unix_s)
         return JSONResponse({"Version": __version__, "Codename": "lbcore", "startDate": started})
 
     @_aside

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from datetime import UTC, datetime
 
-from lbcore.api.condition import problems
+from lbcore.api.condition import instant, problems
 from lbcore.api.health import health_of
 from lbcore.api.internal import Views, internal_middlewares, internal_routers, internal_services
 from lbcore.api.places import placed
@@ -192,8 +191,3 @@ def select(views: Iterable[View], search: str, status: str, service: str = "", m
             continue
         found.append(view)
     return sorted(found, key=lambda view: str(view["name"]))
-
-
-def instant(unix_s: float) -> str:
-    """A time as ISO 8601, in UTC."""
-    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -150,7 +150,7 @@ def _of_servers(runtime: Runtime, balancer: LoadBalancer) -> Condition:
         if weight and member.slot in runtime.unreached
     }
     if away:
-        shown = ", ".join(f"{key} (since {_instant(since)})" for key, since in away.items())
+        shown = ", ".join(f"{key} (since {instant(since)})" for key, since in away.items())
         number = f"{len(away)} of {len(members)} servers" if len(members) > 1 else "its server"
         causes.append(f"{number} cannot be reached, and no health check watches: {shown}")
     missed = _missed(
@@ -264,7 +264,7 @@ def _certificates(runtime: Runtime) -> Iterator[dict[str, Any]]:
     for each in runtime.certificates():
         if each.status == "expired":
             names = ", ".join(each.dns_names[:3]) or each.common_name or "no name"
-            text = f"the certificate for {names} has expired, at {_instant(each.not_after.timestamp())}"
+            text = f"the certificate for {names} has expired, at {instant(each.not_after.timestamp())}"
             yield _problem(DEGRADED, f"certificate {names}", text)
 
 
@@ -276,7 +276,8 @@ def _losses(runtime: Runtime) -> Iterator[dict[str, Any]]:
         yield _problem(DEGRADED, name, f"{name} are being lost, {count} so far: the log says why")
 
 
-def _instant(unix_s: float) -> str:
+def instant(unix_s: float) -> str:
+    """A time as ISO 8601, in UTC."""
     return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ipaddress
 import re
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
+
+from pydantic import AfterValidator
 
 UNIX = "unix:"
 REDIS = ("redis://", "rediss://", "unix://")
@@ -49,6 +51,14 @@ def check_network(value: str) -> str:
     except ValueError:
         raise ValueError(f"{value!r} is neither an IP address nor a network such as 10.0.0.0/8") from None
     return value
+
+
+def check_networks(values: list[str]) -> list[str]:
+    """`check_network` for each of them."""
+    return [check_network(value) for value in values]
+
+
+NetworkList = Annotated[list[str], AfterValidator(check_networks)]
 
 
 def port_of(address: str) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from lbcore.config.units import Duration, SignedDuration
+from lbcore.config.units import Duration, LimitDuration, SignedDuration
 
 INT64_MAX = (1 << 63) - 1
 SHORT = timedelta(days=24)  # less than 2^31 ms
@@ -39,6 +39,13 @@ def _keep_alive(value: timedelta) -> timedelta:
     return value
 
 
+def _above_zero(value: timedelta) -> timedelta:
+    if not value:
+        raise ValueError("has to be above 0")
+    return value
+
+
+AboveZero = Annotated[LimitDuration, AfterValidator(_above_zero)]
 KeepAlive = Annotated[SignedDuration, AfterValidator(_keep_alive)]
 ShortDuration = Annotated[Duration, AfterValidator(_short)]
 PositiveDuration = Annotated[ShortDuration, AfterValidator(_some)]  # a limit that something can keep

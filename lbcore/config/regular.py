@@ -1,4 +1,4 @@
-"""Reading files that a configuration names. A pipe or a device there holds up nobody: it is refused."""
+"""Files that a configuration names. A pipe or a device among them holds up nobody who reads: it is refused."""
 
 from __future__ import annotations
 
@@ -30,3 +30,11 @@ def read_regular(path: str | os.PathLike[str], most_bytes: int = MOST_BYTES) -> 
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "it is a pipe, a socket or a device", os.fspath(path))
         return Content(file.read(most_bytes), status)
+
+
+def is_pipe(path: str) -> bool:
+    """Whether a path is that of a named pipe."""
+    try:
+        return stat.S_ISFIFO(os.stat(path).st_mode)
+    except OSError:
+        return False

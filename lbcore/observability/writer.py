@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from lbcore.config.regular import is_pipe
+
 STANDBY_S = 0.25  # interval at which a worker checks whether the writing worker has gone
 STOP_S = 2.0  # longest time that `close` waits for the pending lines to be written
 REPORT_S = 60.0  # lost lines are reported at most once in this time
@@ -197,7 +199,7 @@ class LogWriter:
 
 def check_writable(path: str) -> None:
     """Raise OSError if an access log cannot be written to `path`. Does not open a pipe, whose reader would notice."""
-    if path and not _is_pipe(path):
+    if path and not is_pipe(path):
         os.close(open_log(path))
 
 
@@ -218,13 +220,6 @@ def open_log(path: str) -> int:
         if error.errno == errno.EISDIR:
             raise
         return os.open(path, os.O_WRONLY | os.O_NONBLOCK | flags, 0o644)
-
-
-def _is_pipe(path: str) -> bool:
-    try:
-        return stat.S_ISFIFO(os.stat(path).st_mode)
-    except OSError:
-        return False
 
 
 def _ends_whole(fd: int) -> bool:

@@ -14,6 +14,8 @@ import select
 import stat
 import time
 
+from lbcore.config.regular import is_pipe
+
 REPORT_S = 60.0  # between two messages on standard error about a log file that cannot be written
 RETRY_S = 1.0  # between two attempts to reopen a file
 READER_S = 0.2  # wait for a full pipe or terminal, before a line is lost
@@ -72,7 +74,7 @@ class LogFile(logging.Handler):
                 os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
             flags = os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY
             # A pipe opens without a reader that way, too.
-            flags |= os.O_RDWR if _is_pipe(self.path) else os.O_WRONLY
+            flags |= os.O_RDWR if is_pipe(self.path) else os.O_WRONLY
             fd = os.open(self.path, flags, 0o644)
         if self.path and self._fd >= 0:
             os.close(self._fd)
@@ -148,10 +150,3 @@ class LogFile(logging.Handler):
 def lines_lost() -> int:
     """Lines of the log of this process that were lost."""
     return sum(handler.lost for handler in logging.getLogger().handlers if isinstance(handler, LogFile))
-
-
-def _is_pipe(path: str) -> bool:
-    try:
-        return stat.S_ISFIFO(os.stat(path).st_mode)
-    except OSError:
-        return False

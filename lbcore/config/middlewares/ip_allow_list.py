@@ -6,19 +6,14 @@ from pydantic import field_validator
 
 from lbcore.config.middlewares.source import IPStrategy
 from lbcore.config.model import Model
-from lbcore.config.network import check_network
+from lbcore.config.network import NetworkList
 
 STATUSES = frozenset(int(status) for status in HTTPStatus if status >= 200)
 
 
 class IPWhiteList(Model):
-    source_range: list[str] = []
+    source_range: NetworkList = []
     ip_strategy: IPStrategy | None = None
-
-    @field_validator("source_range")
-    @classmethod
-    def _networks(cls, values: list[str]) -> list[str]:
-        return [check_network(value) for value in values]
 
     def without_effect(self) -> list[str]:
         return [] if self.ip_strategy is None else self.ip_strategy.without_effect()

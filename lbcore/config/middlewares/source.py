@@ -7,7 +7,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from lbcore.config.middlewares.header_names import HeaderName
 from lbcore.config.model import Model
-from lbcore.config.network import check_network
+from lbcore.config.network import check_networks
 from lbcore.config.numbers import OrNone
 
 
@@ -29,7 +29,7 @@ class IPStrategy(Model):
     @field_validator("excluded_ips")
     @classmethod
     def _networks(cls, values: list[str], info: ValidationInfo) -> list[str]:
-        return values if info.data.get("depth") else [check_network(value) for value in values]
+        return values if info.data.get("depth") else check_networks(values)
 
     @field_validator("ipv6_subnet")
     @classmethod

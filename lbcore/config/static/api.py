@@ -3,9 +3,18 @@
 import re
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from lbcore.config.model import Change, Model, keys
+
+
+def _long(value: str) -> str:
+    if value and len(value) < 16:
+        raise ValueError("a token of less than 16 characters can be guessed")
+    return value
+
+
+Token = Annotated[str, AfterValidator(_long)]  # of clients that may change something; empty: there is none
 
 
 class Ping(Model):
@@ -29,7 +38,7 @@ class Api(Model):
     dashboard: bool = True
     debug: bool = False
     base_path: str = "/"
-    token: str = ""
+    token: Token = ""
 
     @classmethod
     def adjust(cls, data: dict[str, Any]) -> list[Change]:
@@ -42,13 +51,6 @@ class Api(Model):
     def _absolute(cls, value: str) -> str:
         if not value.startswith("/"):
             raise ValueError(f"{value!r} does not begin with a slash")
-        return value
-
-    @field_validator("token")
-    @classmethod
-    def _long(cls, value: str) -> str:
-        if value and len(value) < 16:
-            raise ValueError("a token of less than 16 characters can be guessed")
         return value
 
 

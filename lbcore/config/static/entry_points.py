@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from lbcore.config.model import WHEN_SET, Change, Model, Object
-from lbcore.config.network import check_address, check_network
+from lbcore.config.network import NetworkList, check_address
 from lbcore.config.numbers import SHORT, OrNone
 from lbcore.config.observability import Observability, Verbosity
 from lbcore.config.tls import RouterTls
@@ -47,14 +47,9 @@ class ForwardedHeaders(Model):
     """The clients whose X-Forwarded-* headers are trusted."""
 
     insecure: bool = False
-    trusted_ips: list[str] = Field(default=[], alias="trustedIPs")
+    trusted_ips: NetworkList = Field(default=[], alias="trustedIPs")
     connection: list[str] = []
     not_append_x_forwarded_for: bool = False
-
-    @field_validator("trusted_ips")
-    @classmethod
-    def _networks(cls, values: list[str]) -> list[str]:
-        return [check_network(value) for value in values]
 
 
 class EntryPointProxyProtocol(Model):
@@ -63,12 +58,7 @@ class EntryPointProxyProtocol(Model):
     may_be_empty: ClassVar[bool] = True
 
     insecure: bool = False
-    trusted_ips: list[str] = Field(default=[], alias="trustedIPs")
-
-    @field_validator("trusted_ips")
-    @classmethod
-    def _networks(cls, values: list[str]) -> list[str]:
-        return [check_network(value) for value in values]
+    trusted_ips: NetworkList = Field(default=[], alias="trustedIPs")
 
     @model_validator(mode="after")
     def _trusts_a_client(self) -> "EntryPointProxyProtocol":

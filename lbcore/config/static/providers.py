@@ -5,7 +5,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from lbcore.config.model import Change, Model, keys
-from lbcore.config.numbers import Limit
+from lbcore.config.numbers import AboveZero, Limit
+from lbcore.config.static.api import Token
 from lbcore.config.static.kubernetes import KubernetesCrd, KubernetesGateway, KubernetesIngress
 from lbcore.config.units import Duration, LimitDuration, seconds
 
@@ -100,14 +101,7 @@ class SwarmProvider(LabelProvider):
 
     may_be_empty: ClassVar[bool] = True
 
-    refresh_seconds: LimitDuration = seconds(5)
-
-    @field_validator("refresh_seconds")
-    @classmethod
-    def _above_zero(cls, value: Any) -> Any:
-        if not value:
-            raise ValueError("has to be above 0")
-        return value
+    refresh_seconds: AboveZero = seconds(5)
 
 
 class HttpProvider(Model):
@@ -275,7 +269,7 @@ class TagProvider(Model):
     may_be_empty: ClassVar[bool] = True
 
     prefix: str = "traefik"
-    refresh_interval: LimitDuration = seconds(15)
+    refresh_interval: AboveZero = seconds(15)
     watch: bool = False
     stale: bool = False
     exposed_by_default: bool = True
@@ -285,13 +279,6 @@ class TagProvider(Model):
     allow_empty: bool = False
     label_files: list[str] = []
     replace_grace: LimitDuration = seconds(10)
-
-    @field_validator("refresh_interval")
-    @classmethod
-    def _above_zero(cls, value: Any) -> Any:
-        if not value:
-            raise ValueError("has to be above 0")
-        return value
 
     @field_validator("default_rule")
     @classmethod
@@ -352,15 +339,8 @@ class RestProvider(Model):
     may_be_empty: ClassVar[bool] = True
 
     insecure: bool = False
-    token: str = Field(default="", repr=False)
+    token: Token = Field(default="", repr=False)
     storage: str = ""
-
-    @field_validator("token")
-    @classmethod
-    def _long(cls, value: str) -> str:
-        if value and len(value) < 16:
-            raise ValueError("a token of less than 16 characters can be guessed")
-        return value
 
 
 def named(namespaces: list[str]) -> list[str]:

@@ -1,19 +1,14 @@
 """`tcp.middlewares`: what may refuse a connection. No I/O."""
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from lbcore.config.model import Model, Object, fields_of
-from lbcore.config.network import check_network
+from lbcore.config.network import NetworkList
 from lbcore.config.numbers import Size
 
 
 class IPAllowList(Model):
-    source_range: list[str] = []
-
-    @field_validator("source_range")
-    @classmethod
-    def _networks(cls, values: list[str]) -> list[str]:
-        return [check_network(value) for value in values]
+    source_range: NetworkList = []
 
 
 class InFlightConn(Model):
