@@ -61,7 +61,7 @@ class Held:
 
     @property
     def life_s(self) -> float:
-        """How long it lasts in all."""
+        """How long the certificate is valid in all."""
         return (self.certificate.not_valid_after_utc - self.certificate.not_valid_before_utc).total_seconds()
 
     @property

@@ -37,7 +37,7 @@ def redirections(static: StaticConfig) -> Iterator[tuple[str, str, int, Redirect
 
 
 def internal_middlewares(static: StaticConfig) -> Views:
-    """By qualified name."""
+    """lbcore's own middlewares, by qualified name."""
     found: Views = {}
     for _, router, _, middleware in redirections(static):
         name = f"redirect-{router}"
@@ -47,7 +47,7 @@ def internal_middlewares(static: StaticConfig) -> Views:
 
 
 def internal_routers(static: StaticConfig, errors: Mapping[str, Sequence[str]]) -> Views:
-    """By qualified name. `errors`: by entry point, why none of them runs there."""
+    """lbcore's own routers, by qualified name. `errors`: by entry point, why none of them runs there."""
     found: Views = {}
 
     def add(name: str, point: str, rule: str, priority: int, service: str = "", middleware: str = "") -> None:
@@ -90,7 +90,7 @@ def internal_routers(static: StaticConfig, errors: Mapping[str, Sequence[str]]) 
 
 
 def internal_services(static: StaticConfig, users: dict[str, list[str]]) -> Views:
-    """By qualified name. `users`: the routers that refer to each."""
+    """lbcore's own services, by qualified name. `users`: the routers that refer to each."""
     names = ["noop@internal"]
     if static.ping is not None:
         names.append("ping@internal")

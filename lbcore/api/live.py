@@ -53,7 +53,7 @@ class Watcher:
 
 
 class CannotWatchError(Exception):
-    """There are too many who watch, or the instance stops."""
+    """Nobody can watch just now: too many do, or the instance stops."""
 
 
 def event_of(name: str, data: str) -> bytes:

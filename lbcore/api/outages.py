@@ -10,7 +10,7 @@ from lbcore.state.region import Region
 
 @dataclass(slots=True)
 class Outage:
-    """Of one server.
+    """How often a server was down, and for how long.
 
     service     id of the service that it belongs to.
     changed_ns  monotonic time at which it last went up or down; 0 = never.
@@ -39,7 +39,7 @@ class Outages:
         self._structure: Structure | None = None
 
     def get(self, id: str) -> Outage | None:
-        """Of a server that was down; None: it was not."""
+        """The outage of a server, by the id of its node; None: it was not down."""
         found = self._known.get(id)
         return found if found is not None and found.count else None
 

@@ -84,7 +84,7 @@ class FleetStatus(Protocol):
 
     @property
     def name(self) -> str:
-        """Of the fleet."""
+        """The name of the fleet."""
 
     @property
     def instances(self) -> int:

@@ -23,7 +23,7 @@ class Counters(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Trouble:
-    """Of one server: when a connection to it could not be made, and what it had done until then."""
+    """Since when connections to a server cannot be made, and what it had done until then."""
 
     since_unix_s: float
     reached: Reached

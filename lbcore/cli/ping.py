@@ -16,7 +16,7 @@ TIMEOUT_S = 5.0
 
 
 class PingError(Exception):
-    """There is no ping, or it does not answer."""
+    """The ping is not configured, or does not answer."""
 
 
 def ask(static: StaticConfig) -> tuple[str, int, str]:

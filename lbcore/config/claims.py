@@ -28,7 +28,7 @@ def rule_claimed(router: Router, static: StaticConfig) -> Rule | None:
 
 
 def tcp_rule_claimed(router: TcpRouter, static: StaticConfig) -> Rule | None:
-    """The same of a router of TCP."""
+    """`rule_claimed` for a router of TCP."""
     try:
         return tcp_rule_of(_with_rule(router), static)
     except RuleError:
@@ -51,7 +51,7 @@ def entry_points_claimed(router: Router, static: StaticConfig) -> Sequence[str]:
 
 
 def tcp_entry_points_claimed(router: TcpRouter, static: StaticConfig) -> Sequence[str]:
-    """The same of a router of TCP."""
+    """`entry_points_claimed` for a router of TCP."""
     return _named(router, static) or tcp_entry_points_of(router, static)
 
 

@@ -19,7 +19,7 @@ class Plain(str):
 
 
 def to_bool(text: str) -> bool:
-    """As Go's ParseBool. Raises ValueError."""
+    """A switch, read as by Go's ParseBool. Raises ValueError."""
     if text in TRUE:
         return True
     if text in FALSE:

@@ -205,7 +205,7 @@ class RouterTls(Model):
 
 
 class TcpRouterTls(RouterTls):
-    """The same at layer 4. `passthrough`: TLS ends at the server, and lbcore reads no more than the hello."""
+    """`tls` of a router of layer 4. `passthrough`: TLS ends at the server, and lbcore reads no more than the hello."""
 
     may_be_empty: ClassVar[bool] = True
 

@@ -36,7 +36,7 @@ def loads(text: str) -> dict[str, Any]:
 
 
 def _as_1_0(text: str) -> str:
-    """The same in TOML 1.0, on as many lines: the line ends within an inline table follow it."""
+    """A text of TOML 1.1 in TOML 1.0, on as many lines: the line ends within an inline table follow it."""
     done: list[str] = []
     around: list[str] = []  # the brackets that are open
     owed = 0  # line ends

@@ -61,7 +61,7 @@ def _bounded(duration: timedelta, text: str) -> timedelta:
 
 
 def format_duration(duration: timedelta) -> str:
-    """As Go prints it: `1m30s`, `250ms`, `0s`."""
+    """A duration as Go prints it: `1m30s`, `250ms`, `0s`."""
     micros = duration // timedelta(microseconds=1)
     if micros < 0:
         return f"-{format_duration(-duration)}"

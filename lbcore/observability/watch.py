@@ -34,7 +34,7 @@ def propagators() -> list[str]:
 
 
 class Watch:
-    """There is one per worker.
+    """The observer and the tracer of one worker.
 
     observer  for the engine; None = requests are neither counted nor logged.
     tracer    likewise; None = no request is traced.

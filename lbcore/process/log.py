@@ -47,7 +47,7 @@ class CommonFormatter(logging.Formatter):
 
 
 class ColourFormatter(CommonFormatter):
-    """The same for a terminal: the time is dim, the level has its colour, and errors are bold."""
+    """The common format for a terminal: the time is dim, the level has its colour, and errors are bold."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line."""

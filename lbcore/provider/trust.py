@@ -117,7 +117,7 @@ def _joins(details: Answer, key: str, other: Answer) -> bool:
 
 
 def _last_parts(cgroups: str) -> str:
-    """Of each group the last part that has an identity: that of the innermost container."""
+    """The last part of each control group that has an identity: that of the innermost container."""
     parts = []
     for line in cgroups.splitlines():
         found = [part for part in line.split("/") if IDENTITY.search(part)]

@@ -30,7 +30,7 @@ SPAN_NAMES = {
 
 
 def spans_of(configs: Mapping[str, model.Middleware], middlewares: list[str]) -> tuple[Span | None, ...]:
-    """Of each of `middlewares`."""
+    """The span of each of these middlewares, with its attributes; None: it has none."""
     found: list[Span | None] = []
     for name in middlewares:
         (kind,) = configs[name].kinds

@@ -83,7 +83,7 @@ class TlsCompiler:
 
     @property
     def names(self) -> Collection[str]:
-        """Of the options that are there."""
+        """The names of the options that are there."""
         return self._tls.options.keys()
 
     def close(self, point: str, name: str, rule: Rule, options: str | None, *, accept: bool) -> None:

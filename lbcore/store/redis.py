@@ -83,7 +83,7 @@ class Settings:
 
     @property
     def identity(self) -> str:
-        """The same for equal settings, and tells nothing of the password."""
+        """A text that is the same for equal settings, and tells nothing of the password."""
         text = repr((self, self.password, self.tls)).encode()
         return f"redis|{hashlib.blake2b(text, digest_size=16).hexdigest()}"
 

@@ -42,7 +42,7 @@ def otlp_of(static: StaticConfig) -> list[tuple[str, Otlp, Signal]]:
 
 
 class Telemetry:
-    """There is one per instance. Raises ConfigError."""
+    """All that one instance sends to collectors. Raises ConfigError for settings that cannot be used."""
 
     def __init__(self, static: StaticConfig, region: Region, runtime: Runtime) -> None:
         self._collectors: list[Collector] = []

@@ -43,7 +43,7 @@ class Sink(Protocol):
 
 
 def host_and_port(address: str, default: int) -> tuple[str, int]:
-    """Of `host:port`, `host` or `[address]:port`."""
+    """The parts of `host:port`, `host` or `[address]:port`."""
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdigit():
         host, port = address, str(default)

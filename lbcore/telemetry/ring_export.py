@@ -36,7 +36,7 @@ def field(number: int, content: bytes) -> bytes:
 
 
 class RingExport:
-    """There is one for a kind of rings.
+    """Empties all rings of one kind.
 
     what       what is in them, in the plural, for texts.
     place      the collector, for texts.

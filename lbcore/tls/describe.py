@@ -57,7 +57,7 @@ class Described:
         return "warning" if self.days_left < WARNING_DAYS else "enabled"
 
     def view(self) -> dict[str, object]:
-        """As Traefik's API shows it."""
+        """The certificate as Traefik's API shows it."""
         return {
             "name": self.fingerprint,
             "sans": list(self.sans),
@@ -110,7 +110,7 @@ def _described(text: str) -> Described:
 
 
 def certificates_of(tls: TlsConfig) -> list[Described]:
-    """Of a configuration in force: the ones chosen by name, and that of the default store, each once, by their names.
+    """The certificates of a configuration: those chosen by name, and that of the default store, each once, by names.
 
     The one that is made for clients that ask for no known name is not among them, nor one that cannot be read here.
     """
@@ -128,7 +128,7 @@ def _readable(texts: Iterable[str]) -> Iterator[Described]:
 
 
 def sorted_by_name(found: Iterable[Described]) -> list[Described]:
-    """As Traefik's API sorts them."""
+    """Certificates in the order of Traefik's API, each once."""
     unique = {each.fingerprint: each for each in found}.values()
     return sorted(unique, key=lambda each: (each.common_name or "".join(each.sans[:1]), each.fingerprint))
 
@@ -164,7 +164,7 @@ def _key(key: object) -> tuple[str, int]:
 
 
 def _signature(found: x509.Certificate) -> str:
-    """As Go names it: SHA256-RSA, ECDSA-SHA256, Ed25519."""
+    """The algorithm of the signature, as Go names it: SHA256-RSA, ECDSA-SHA256, Ed25519."""
     name = found.signature_algorithm_oid._name
     lower = name.lower()
     digest = found.signature_hash_algorithm

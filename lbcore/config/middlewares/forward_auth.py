@@ -47,7 +47,7 @@ class ForwardAuth(Model):
 
     @property
     def url(self) -> str:
-        """Of the server that is asked."""
+        """The URL of the server that is asked."""
         return self.address
 
     def without_effect(self) -> Iterator[str]:

@@ -36,8 +36,8 @@ class HeaderModifier(Model):
 
 
 class RequestHeaderModifier(HeaderModifier):
-    """Of requests."""
+    """Changes the headers of requests."""
 
 
 class ResponseHeaderModifier(HeaderModifier):
-    """Of answers."""
+    """Changes the headers of answers."""

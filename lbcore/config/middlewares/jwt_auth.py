@@ -56,7 +56,7 @@ class JwtAuth(Model):
 
     @property
     def url(self) -> str:
-        """Of the server that has the keys."""
+        """The URL of the server that has the keys; empty: the configuration has them."""
         return self.jwks_url
 
     @property

@@ -18,7 +18,7 @@ class StaticServersTransport(TrustedServers):
 
 
 class StaticTcpServerTls(TrustedServers):
-    """Of layer 4."""
+    """TLS to servers of layer 4 whose services name no transport."""
 
     may_be_empty: ClassVar[bool] = True
 

@@ -11,7 +11,7 @@ from lbcore.config.units import Duration, SignedDuration
 
 
 class TcpServerTls(NamedServers):
-    """Of layer 4."""
+    """TLS to servers of layer 4."""
 
     may_be_empty: ClassVar[bool] = True
 

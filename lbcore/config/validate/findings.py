@@ -34,7 +34,7 @@ class Fault(str):
         return fault
 
     def about(self, text: str, *key: str | int) -> Fault:
-        """The same problem in other words, and of another key."""
+        """This problem in other words, at another key."""
         return Fault(text, *key, missing=self.missing)
 
 

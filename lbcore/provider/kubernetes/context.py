@@ -60,7 +60,7 @@ class Context:
         return backend
 
     def ways(self, native: bool | None, nodes: bool) -> Ways:
-        """How a service is to be reached that says so, or does not (None)."""
+        """How a service is reached. `native`: whether by its own address, as it says itself; None: it says nothing."""
         settings = self.settings
         return Ways(
             settings.native_lb_by_default if native is None else native,

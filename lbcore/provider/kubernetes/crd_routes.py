@@ -220,7 +220,7 @@ class _Http(_Routes):
 
 
 class _Streams(_Routes):
-    """Of layer 4: each service is a part of a pool, or the only one."""
+    """Routes of layer 4. Each of their services is a part of a pool, or the only one."""
 
     layer = ""
     protocol = ""

@@ -104,7 +104,7 @@ def http_rules(match: Part) -> tuple[list[str], list[int]]:
 
 
 def grpc_rules(match: Part) -> tuple[list[str], list[int]]:
-    """Likewise of a GRPCRoute. Services and methods are matched whole."""
+    """`http_rules` for a match of a GRPCRoute. Services and methods are matched whole."""
     method, rules, weights = match.part("method"), [ANY], [0, 0]
     if method is not None:
         kind, service, name = method.text("type") or "Exact", method.text("service"), method.text("method")

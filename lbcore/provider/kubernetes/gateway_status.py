@@ -60,7 +60,7 @@ def dated(conditions: Conditions, before: Any) -> Conditions:
 
 
 def class_status(is_accepted: bool, generation: Any) -> Callable[[Thing], Thing]:
-    """Of a GatewayClass of ours."""
+    """The status of a GatewayClass that names lbcore as its controller."""
     said = condition("Accepted", True, "Accepted", "handled by lbcore", generation)
     if not is_accepted:
         text = "spec.parametersRef: lbcore has no parameters"
@@ -78,7 +78,7 @@ def class_status(is_accepted: bool, generation: Any) -> Callable[[Thing], Thing]
 def gateway_status(
     gateway: Gateway, addresses: list[Content] | None, attached: Mapping[str, int]
 ) -> Callable[[Thing], Thing]:
-    """Of a Gateway, with its listeners. `attached`: how many routes these have, by name."""
+    """The status of a Gateway with its listeners. `attached`: how many routes these have, by name."""
     generation = gateway.generation
     usable = [listener for listener in gateway.listeners if not listener.is_blocked]
     all_fine = not any(listener.conditions for listener in gateway.listeners)
@@ -127,7 +127,7 @@ def _of_listener(listener: Listener, generation: Any) -> Conditions:
 
 
 def route_status(parents: list[Content], controller: str) -> Callable[[Thing], Thing]:
-    """Of a route. What other controllers have said of their own Gateways stays."""
+    """The status of a route. What other controllers have said of their own Gateways stays."""
 
     def make(status: Thing) -> Thing:
         before = [each for each in mappings(status.get("parents")) if isinstance(each, dict)]
@@ -146,7 +146,7 @@ def route_status(parents: list[Content], controller: str) -> Callable[[Thing], T
 def policy_status(
     by_gateway: dict[tuple[str, str], Conditions], controller: str
 ) -> Callable[[Thing], Thing]:
-    """Of a BackendTLSPolicy: what became of it at each Gateway."""
+    """The status of a BackendTLSPolicy: what became of it at each Gateway."""
 
     def make(status: Thing) -> Thing:
         before = [each for each in mappings(status.get("ancestors")) if isinstance(each, dict)]

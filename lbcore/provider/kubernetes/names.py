@@ -14,7 +14,7 @@ def normalize(name: str) -> str:
 
 
 def identity(namespace: str, name: str) -> str:
-    """Of an object; `default-web`."""
+    """The name of an object of a namespace: `default-web`."""
     return f"{namespace}-{name}" if namespace else name
 
 

@@ -57,7 +57,7 @@ class Kind:
     trim: Callable[[Thing], Thing] | None = None
 
     def path(self, namespace: str = "", name: str = "") -> str:
-        """Of all its objects, of those of a namespace, or of one object."""
+        """The path in the API of all objects of this kind, of those of a namespace, or of one object."""
         root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
         scope = f"/namespaces/{namespace}" if namespace else ""
         return f"{root}{scope}/{self.plural}" + (f"/{name}" if name else "")
