@@ -100,7 +100,7 @@ def stores_of(static: StaticConfig, name: str) -> list[Store]:
 
             return [SwarmStore(settings)]
         case "http":
-            from lbcore.provider.polled import HttpStore
+            from lbcore.provider.http import HttpStore
 
             return [HttpStore(settings)]
         case "redis":

@@ -36,7 +36,7 @@ LOADED = (
     *("lbcore.acme.agent", "lbcore.fleet.agent", "lbcore.ocsp.agent", "lbcore.spiffe.agent", "lbcore.telemetry.agent"),
     *("lbcore.provider.consul", "lbcore.provider.consul_catalog", "lbcore.provider.docker", "lbcore.provider.etcd"),
     *("lbcore.provider.kubernetes.crd", "lbcore.provider.kubernetes.gateway", "lbcore.provider.kubernetes.ingress"),
-    *("lbcore.provider.nomad", "lbcore.provider.polled", "lbcore.provider.redis", "lbcore.provider.rest"),
+    *("lbcore.provider.nomad", "lbcore.provider.http", "lbcore.provider.redis", "lbcore.provider.rest"),
     *("lbcore.provider.swarm", "lbcore.provider.zookeeper", "httpx", "kazoo.client", "redis.asyncio"),
 )
 
