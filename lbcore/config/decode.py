@@ -116,6 +116,7 @@ class _Words:
     fields       canonical keys of fields.
     renamed      the present names of old ones.
     missing, ignored  canonical keys without a field.
+    filled       canonical keys of lists that are not empty by default.
     """
 
     annotations: dict[str, Any]
@@ -123,17 +124,20 @@ class _Words:
     renamed: dict[str, str]
     missing: dict[str, str]
     ignored: dict[str, str]
+    filled: frozenset[str]
 
 
 @cache
 def _words(model: type[Model]) -> _Words:
     annotations = keys_of(model)
+    defaults = {each.alias or name: each.default for name, each in fields_of(model).items()}
     return _Words(
         {key: plain(annotation) for key, annotation in annotations.items()},
         {key.lower(): key for key in annotations},
         {old.lower(): new for old, new in model.renamed.items()},
         {key.lower(): key for key in model.missing},
         {key.lower(): key for key in model.ignored},
+        frozenset(key for key, default in defaults.items() if isinstance(default, list) and default),
     )
 
 
@@ -416,7 +420,7 @@ class _Decoder:
             else:
                 seen.add(name)
                 decoded = self.value(item, words.annotations[name], here, there)
-                if decoded is not ABSENT:
+                if decoded is not ABSENT and not (decoded == [] and name in words.filled):  # as in Traefik: the default
                     found[name] = decoded
         for change in model.adjust(found):
             key, _, below = change.key.partition(".")

@@ -114,6 +114,7 @@ class Domain(Model):
     """Names for one certificate."""
 
     short: ClassVar[str] = "main"
+    may_be_empty: ClassVar[bool] = True
 
     main: str = ""
     sans: list[str] = []

@@ -19,7 +19,8 @@ Path = tuple[str | int, ...]
 NODE_LIMIT = 1_000_000  # elements of one file, aliases counted as often as they are used
 DEPTH_LIMIT = 100
 FLOW_LIMIT = 1000  # open brackets, those in texts counted too; columns of indentation
-_BOTTOMLESS = re.compile(rf"(?:[-?:][ \t]+){{{DEPTH_LIMIT}}}|^ {{{FLOW_LIMIT}}}", re.MULTILINE)
+_LINE = r"(?:^|[\x85\u2028\u2029])"  # where a line of YAML begins
+_BOTTOMLESS = re.compile(rf"{_LINE}(?:[ \t]*(?:[-?:][ \t]+){{{DEPTH_LIMIT}}}| {{{FLOW_LIMIT}}})", re.MULTILINE)
 MERGE = "tag:yaml.org,2002:merge"
 NULL = "tag:yaml.org,2002:null"
 
@@ -186,22 +187,64 @@ def _is_bottomless(text: str) -> bool:
     return _BOTTOMLESS.search(text) is not None
 
 
+class _Recomposed(yaml.composer.Composer, yaml.resolver.Resolver):
+    """The nodes of a text in which an anchor has the name of an earlier one: from there on it counts, as in Traefik.
+
+    Three times slower than the composer in C, which refuses such a text.
+    """
+
+    def __init__(self, text: str) -> None:
+        yaml.composer.Composer.__init__(self)
+        yaml.resolver.Resolver.__init__(self)
+        self._parser = yaml.CSafeLoader(text)
+
+    def check_event(self, *kinds: Any) -> bool:
+        return bool(self._parser.check_event(*kinds))
+
+    def peek_event(self) -> Any:
+        return self._parser.peek_event()
+
+    def get_event(self) -> Any:
+        return self._parser.get_event()
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.peek_event()
+        if not isinstance(event, yaml.AliasEvent):
+            self.anchors.pop(event.anchor, None)
+        return super().compose_node(parent, index)
+
+    def dispose(self) -> None:
+        self._parser.dispose()
+
+
+def _documents(loader: Any) -> tuple[Any, Any]:
+    """The first two documents of a text, or None; a mistake behind the first one does not matter."""
+    try:
+        first = loader.get_node() if loader.check_node() else None
+        second = None
+        with contextlib.suppress(yaml.YAMLError):
+            second = loader.get_node() if loader.check_node() else None
+        return first, second
+    finally:
+        loader.dispose()
+
+
 def _parse_yaml(text: str, file: str) -> Tree:
     """The first document, as Traefik reads it."""
     if _is_bottomless(text):
         raise ConfigError([Problem("", "nested too deeply", "", file)])
     tree = Tree({}, file)
     try:
-        loader = yaml.CSafeLoader(text)
         try:
-            node = loader.get_node() if loader.check_node() else None
-            with contextlib.suppress(yaml.YAMLError):  # later documents are not read
-                second = loader.get_node() if loader.check_node() else None
-                if second is not None and second.tag != NULL:
-                    text, line = "a second document, ignored", second.start_mark.line + 1
-                    tree.warnings.append(Problem("", text, "only the first is read", file, line, "warning"))
-        finally:
-            loader.dispose()
+            node, second = _documents(yaml.CSafeLoader(text))
+        except yaml.composer.ComposerError as error:
+            if "duplicate anchor" not in str(error.context or error.problem):
+                raise
+            node, second = _documents(_Recomposed(text))
+        if second is not None and second.tag != NULL:
+            line = second.start_mark.line + 1
+            note = Problem("", "a second document, ignored", "only the first is read", file, line, "warning")
+            tree.warnings.append(note)
     except yaml.MarkedYAMLError as error:
         raise ConfigError([_no_yaml(error, text, file)]) from None
     except (yaml.YAMLError, ValueError) as error:

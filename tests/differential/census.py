@@ -135,6 +135,17 @@ http:
   routers: {r: {rule: "Host(`a`)", service: s}}
   services: {s: {loadBalancer: {servers: [*server, {<<: *server, weight: 2}]}}}
 """, ("more than once",)),
+    SetUp("an anchor twice", "same", """x-a: &router {rule: nonsense, service: t}
+x-b: &router {rule: "Host(`a`)", service: s}
+http:
+  routers: {r: *router}
+  services: {s: {loadBalancer: {servers: [{url: "http://a"}]}}}
+"""),
+    SetUp("lines of dashes", "same", f"""# {'- ' * 150}
+# {': ' * 150}
+http:
+  routers: {{r: {{rule: "Host(`a`)", service: app}}}}
+{APP}"""),
     SetUp("a second document", "same", f"""http:
   routers: {{r: {{rule: "Host(`a`)", service: app}}}}
 {APP}---
@@ -226,6 +237,17 @@ http:
     SetUp("domains without a dash", "same", f"""http:
   routers: {{r: {{rule: "Host(`a`)", service: app, tls: {{domains: {{main: a.example, sans: "*.a.example"}}}}}}}}
 {APP}""", ("taken for a list of one",)),
+    SetUp("domains that are commented out", "same", f"""http:
+  routers: {{r: {{rule: "Host(`a`)", service: app, tls: {{domains: [{{main: null, sans: null}}, {{}}]}}}}}}
+{APP}"""),
+    SetUp("no encodings, which are the usual ones", "same", f"""http:
+  routers: {{r: {{rule: "Host(`a`)", service: app, middlewares: [c]}}}}
+  middlewares: {{c: {{compress: {{encodings: []}}}}}}
+{APP}"""),
+    SetUp("names of headers in one text", "same", f"""http:
+  routers: {{r: {{rule: "Host(`a`)", service: app, middlewares: [auth]}}}}
+  middlewares: {{auth: {{forwardAuth: {{address: "http://a", authResponseHeaders: ["Remote-User, Remote-Groups"]}}}}}}
+{APP}""", ("have 2 names",)),
     SetUp("a server name with an underscore in version 2", "same", """tcp:
   routers: {db: {rule: "HostSNI(`a_b`)", ruleSyntax: v2, entryPoints: web, service: db, tls: {}}}
   services: {db: {loadBalancer: {servers: [{address: "10.0.0.5:5432"}]}}}

@@ -1,13 +1,14 @@
 """`forwardAuth`: another server is asked about each request. No I/O."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from pydantic import Field, field_validator
 
 from lbcore.config.middlewares.header_names import HeaderName
 from lbcore.config.middlewares.headers import NAME, OF_CONNECTIONS
 from lbcore.config.middlewares.upstream import UpstreamTls, check_url
-from lbcore.config.model import Model
+from lbcore.config.model import Change, Model
 from lbcore.config.numbers import Limit
 
 NOT_SET = OF_CONNECTIONS | {"host", "expect"}  # that an answer cannot set on a request
@@ -32,6 +33,19 @@ class ForwardAuth(Model):
     preserve_location_header: bool = False
     preserve_request_method: bool = False
     auth_signin_url: str = Field(default="", alias="authSigninURL")
+
+    @classmethod
+    def adjust(cls, data: dict[str, Any]) -> list[Change]:
+        """Names in one part of a list, with commas between them, as labels have them, are several: in Traefik they are
+        none, and so what clients send in these headers reaches servers."""
+        changes = []
+        for key in ("authResponseHeaders", "authRequestHeaders"):
+            parts = [[name.strip() for name in text.split(",")] for text in data.get(key, [])]
+            names = [name for part in parts for name in part if name]
+            if len(names) > len(parts):
+                data[key] = names
+                changes.append(Change(key, f"its parts have {len(names)} names", "write each as a part"))
+        return changes
 
     @field_validator("address")
     @classmethod

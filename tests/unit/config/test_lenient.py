@@ -476,3 +476,50 @@ def test_space_around_the_path_of_a_health_check_disables_its_service_alone(path
     disabled, _ = find_problems(config, StaticConfig.model_validate({"entryPoints": {"web": {"address": ":0"}}}))
     assert [(entry.kind, entry.name) for entry in disabled] == [("router", "r@file"), ("service", "s@file")]
     assert "must be a relative URL" in disabled[1].errors[0]
+
+
+def test_an_anchor_that_comes_twice_counts_from_there_on() -> None:
+    text = (
+        "x: [&r {rule: a, service: s}, &s {rule: b, service: s}]\nhttp:\n  routers:\n    one: *r\n"
+        "    two: &r {rule: c, service: s}\n    three: *r\n    four: *s\n---\nx: *nothing\n"
+    )
+    config, _ = parse_dynamic(text)
+    assert {name: router.rule for name, router in config.http.routers.items()} == {
+        "one": "a", "two": "c", "three": "c", "four": "b",
+    }  # fmt: skip
+    assert config.http.routers["four"].place == "dynamic.yml:7"
+    for wrong, line in (("a: &a 1\nb: &a 2\nc: *d\n", 3), ("a: &a 1\nb: &a [\n", 3)):
+        with pytest.raises(ConfigError) as caught:
+            parse_dynamic(wrong)
+        assert [problem.line for problem in caught.value.problems] == [line]
+
+
+@pytest.mark.parametrize("start", ["", "a:\n  ", "a: 1\u2028", "a: 1\x85"])
+def test_only_what_begins_a_line_nests(start: str) -> None:
+    with pytest.raises(ConfigError, match="nested too deeply"):
+        parse_dynamic(f"{start}{'- ' * 150}x")
+    assert parse_dynamic(f"# {'- ' * 150}\nx-a: '{'? ' * 150}'\n")[0] == parse_dynamic("x-a: b\n")[0]
+
+
+def test_an_empty_list_leaves_a_default_that_is_none() -> None:
+    text = "http: {middlewares: {c: {compress: {encodings: %s}}, l: {rateLimit: {average: 1, redis: {endpoints: %s}}}}}"
+    usual = parse_dynamic(text % ("null", "null"))[0].http.middlewares
+    assert usual["c"].compress is not None and usual["c"].compress.encodings
+    for empty in ("[]", "''", "{}"):
+        assert parse_dynamic(text % (empty, empty))[0].http.middlewares == usual
+
+
+def test_names_of_headers_in_one_text_are_several() -> None:
+    keys = "{address: 'http://a', authResponseHeaders: ['A, B', C], authRequestHeaders: ['D']}"
+    config, warnings = parse_dynamic(f"http: {{middlewares: {{m: {{forwardAuth: {keys}}}}}}}")
+    found = config.http.middlewares["m"].forward_auth
+    assert found is not None
+    assert (found.auth_response_headers, found.auth_request_headers) == (["A", "B", "C"], ["D"])
+    assert [warning.path for warning in warnings] == ["http.middlewares.m.forwardAuth.authResponseHeaders"]
+    assert "m" in faults("http: {middlewares: {m: {forwardAuth: {address: 'http://a', authResponseHeaders: ['A B']}}}}")
+
+
+def test_an_empty_domain_names_nothing() -> None:
+    found = router("tls: {domains: [{main: null}, {}, {main: a.test, sans: null}]}")
+    assert found.faults == ()
+    assert [domain.names for domain in found.tls.domains] == [(), (), ("a.test",)]

@@ -129,7 +129,6 @@ def test_a_missing_library_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"consul": {"endpoints": ["a:1", "b:1"]}}, "needs one endpoint"),
         ({"consul": {"namespaces": ["*"]}}, "name each namespace"),
         ({"zooKeeper": {"endpoints": ["a"]}}, "providers.zooKeeper.endpoints: 'a' is no address"),
-        ({"etcd": {"endpoints": []}}, "endpoints is empty"),
         ({"etcd": {"rootKey": "/"}}, "rootKey is empty"),
         ({"nomad": {"throttleDuration": "1s"}}, "throttleDuration needs watch: true"),
         ({"consulCatalog": {"stale": True, "requireConsistent": True}}, "exclude each other"),
