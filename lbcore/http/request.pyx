@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memchr, memcpy, memset
 
 from lbcore.http.arena cimport arena_alloc
-from lbcore.http.framing cimport BODY_LENGTH, BODY_NONE, connection_lists, frame_request, parse_length
+from lbcore.http.framing cimport BODY_LENGTH, BODY_NONE, frame_request, parse_length
 from lbcore.http.head cimport ClientAddress, Header
 from lbcore.http.known cimport (
     H_CONNECTION, H_CONTENT_LENGTH, H_DROPPED, H_EXPECT, H_FOLDED, H_HOST, H_KEEP_ALIVE, H_OTHER, H_OWN, H_PROXY_AUTHENTICATE,
@@ -226,6 +226,16 @@ cdef bint is_alias(Span name, bint underscores_only) noexcept nogil:
     return False
 
 
+cdef set names_of_connection(Message message):
+    """The names that `Connection` lists, in lower case."""
+    cdef set found = set()
+    cdef Py_ssize_t i
+    for i in range(message.n_headers):
+        if message.kinds[i] == H_CONNECTION and message.headers[i].value.len:
+            found.update([name.strip(b" \t") for name in span_bytes(message.headers[i].value).lower().split(b",")])
+    return found
+
+
 @cython.final
 cdef class Request(Message):
     """One request head."""
@@ -304,20 +314,26 @@ cdef class Request(Message):
 
     cdef int drop_listed(self, frozenset visible) except -1:
         """Remove the headers that `Connection` lists, before any rule sees them. Managed headers cannot be removed in this way.
+        O(length of the head).
 
         visible  names, in lower case, that rules and middlewares see nevertheless; servers do not get them.
         """
+        cdef set listed = names_of_connection(self)
+        cdef bytes name
         cdef Py_ssize_t i
         cdef bint complete = True
         for i in range(self.n_headers):
-            if self.kinds[i] in (H_OTHER, H_KEEP_ALIVE, H_PROXY_CONNECTION, H_TE, H_PROXY_AUTHENTICATE, H_PROXY_AUTHORIZATION) \
-                    and connection_lists(self.headers, self.kinds, self.n_headers, self.headers[i].name):
-                if span_bytes(self.headers[i].name).lower() in visible:
+            if self.kinds[i] in (H_OTHER, H_KEEP_ALIVE, H_PROXY_CONNECTION, H_TE, H_PROXY_AUTHENTICATE, H_PROXY_AUTHORIZATION):
+                name = span_bytes(self.headers[i].name).lower()
+                if name not in listed:
+                    continue
+                if name in visible:
                     complete = False
                 else:
                     self.drop_at(i)
         if complete:
             self.settle_connection()
+            self.framing.names_headers = False
         return 0
 
     cdef void settle_connection(self) noexcept:

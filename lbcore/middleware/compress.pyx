@@ -40,12 +40,12 @@ def media_type(str text) -> bytes:
 
 cdef bytes value_of(Message message, const char* name, Py_ssize_t length):
     """The values of all headers of that name, as one; None if there is none."""
-    cdef bytes found = None
+    cdef list found = []
     cdef Py_ssize_t i
     for i in range(message.n_headers):
         if span_ieq(message.headers[i].name, name, length):
-            found = span_bytes(message.headers[i].value) if found is None else found + b"," + span_bytes(message.headers[i].value)
-    return found
+            found.append(span_bytes(message.headers[i].value))
+    return b",".join(found) if found else None
 
 
 cdef int weaken_etag(Response answer) except -1:

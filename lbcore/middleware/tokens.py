@@ -109,7 +109,7 @@ class Verifier:
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
             raise Refused(str(error)) from None
         algorithm, name = header.get("alg"), header.get("kid")
-        if algorithm not in self._accepted:
+        if not isinstance(algorithm, str) or algorithm not in self._accepted:
             raise Refused("the algorithm is not accepted")
         if header.get("crit"):
             raise Refused("extensions that are critical are not known")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import gzip
 import re
 import socket
+import time
 from typing import Any
 
 import pytest
@@ -114,6 +116,9 @@ CREDENTIALS = {
     "only quotes": b'Digest "' + b'"' * 60_000,
     "dots": b"Bearer " + b"." * 60_000,
 }
+for header in ('{"alg":[]}', '{"alg":{}}', '{"alg":1}', '{"alg":null}', '{"kid":[]}', '{"crit":1}', "[]", "{}", "1"):
+    encoded = base64.urlsafe_b64encode(header.encode()).rstrip(b"=")
+    CREDENTIALS[f"a token of {header}"] = b"Bearer %b.e30.AAAA" % encoded
 
 
 @pytest.mark.parametrize("case", CREDENTIALS)
@@ -233,6 +238,36 @@ def test_absurd_lists_of_codings(accept: bytes) -> None:
     assert first.split()[1] in ("200", "431")
     if "content-encoding" not in headers and first.split()[1] == "200":
         assert body == text
+
+
+def cost_s(lb: Edge, lines: bytes) -> float:
+    """CPU time of requests with these lines."""
+    client = lb.client()
+    client.ask(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
+    begun = time.process_time()
+    for _ in range(3):
+        client.ask(b"GET /x HTTP/1.1\r\nHost: a\r\n%b\r\n" % lines)
+    return time.process_time() - begun
+
+
+MANY = 9900  # lines of a head, of 10,000 that are allowed
+
+
+@pytest.mark.parametrize(
+    ("absurd", "plain"),
+    [
+        (b"Accept-Encoding: %b\r\n" % (b"x" * 80) * MANY, b"Accept-Language: %b\r\n" % (b"x" * 80) * MANY),
+        (b"Connection: %b\r\n%b" % (b"a," * 1000, b"b:\r\n" * MANY), b"A: %b\r\n%b" % (b"a," * 1000, b"b:\r\n" * MANY)),
+    ],
+    ids=["codings", "names in Connection"],
+)
+def test_no_line_costs_more_because_of_the_others(absurd: bytes, plain: bytes) -> None:
+    """What is as long as another head costs as much, and not the square of it."""
+    dynamic = through("http://127.0.0.1:1", {"compress": {}})
+    dynamic["http"]["services"]["all"] = {"loadBalancer": {"servers": []}}
+    with edge(dynamic) as lb:
+        costs = [(cost_s(lb, absurd), cost_s(lb, plain)) for _ in range(3)]
+        assert min(one / other for one, other in costs) < 5, costs
 
 
 def test_keys_of_tokens_from_a_server_that_is_down_or_hangs() -> None:
