@@ -4,10 +4,8 @@ Keys are known by their hashes, and are found by the hash of what the client has
 """
 
 import hashlib
-import time
 
 cimport cython
-from libc.stdint cimport int64_t
 
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
@@ -16,11 +14,11 @@ from lbcore.middleware.base cimport PASS, Context, Middleware
 from lbcore.middleware.basic_auth cimport challenge
 from lbcore.middleware.identity cimport IdentityHeader
 from lbcore.middleware.users import Users
+from lbcore.state.holdings cimport State
 
 cdef enum:
     MOST_BYTES = 4096          # of a key
     LEAST_BYTES = 8
-    REFRESH_NS = 1000 * 1000 * 1000        # between two looks at the file of keys
 
 HASHED = b"{SHA256}"
 
@@ -45,8 +43,8 @@ cdef class ApiKey(Middleware):
     """A known key passes; any other request is answered with 401."""
 
     cdef object users                  # Users: keys by name
+    cdef object taken                  # the keys of `users` that the next one is made of
     cdef dict names                    # by the hash of a key
-    cdef int64_t look_at_ns            # the file of keys is looked at again from then on
     cdef bytes lower                   # name of the header with the key
     cdef bint bearer                   # it is Authorization
     cdef bint keeps_key
@@ -66,8 +64,12 @@ cdef class ApiKey(Middleware):
             raise ValueError("the realm has quotes or control characters")
         self.asks = f'{"Bearer" if self.bearer else "ApiKey"} realm="{realm}"'.encode()
 
+    def keep_in(self, State state):
+        self.users.keep_in(state)
+
     def take_keys(self) -> None:
-        self.names = {digest_of(name, key): name for name, key in self.users.secrets.items()}
+        self.taken = self.users.secrets
+        self.names = {digest_of(name, key): name for name, key in self.taken.items()}
 
     def why(self, Request request):
         if not request.user:
@@ -76,12 +78,9 @@ cdef class ApiKey(Middleware):
 
     cdef int on_request(self, Request request, Response answer, Context context) except -1:
         cdef Span key = request.find(self.lower, len(self.lower))
-        cdef int64_t now_ns = time.monotonic_ns()
         cdef bytes name
-        if now_ns >= self.look_at_ns:
-            self.look_at_ns = now_ns + REFRESH_NS
-            if self.users.refresh():
-                self.take_keys()
+        if self.users.secrets is not self.taken:
+            self.take_keys()
         if self.bearer:
             if key.len < 7 or not span_ieq(span_of(key.ptr, 7), b"bearer ", 7):
                 return challenge(answer, self.asks)

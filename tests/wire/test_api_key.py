@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lbcore.middleware.users import Users
 from tests.support.instance import eventually
 from tests.support.problems import errors_of
 from tests.support.wire import Edge, config_for, edge, serving
@@ -73,6 +75,27 @@ def test_keys_of_a_file_are_followed(tmp_path: Path) -> None:
         file.write_text("bob:the other one\n")
         eventually(lambda: status(proxy, other) == "200", "the other key is known")
         assert status(proxy, mine) == "401"
+
+
+def test_no_request_waits_for_the_file_of_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its file system may hang."""
+    looking, again = threading.Event(), threading.Event()
+
+    def hangs(users: Users) -> bool:
+        looking.set()
+        assert again.wait(60)
+        return False
+
+    monkeypatch.setattr(Users, "refresh", hangs)
+    file = tmp_path / "keys"
+    file.write_text(f"ann:{KEY}\n")
+    try:
+        with serving(echo) as server, edge(guarded(server.url, keysFile=str(file))) as proxy:
+            assert status(proxy, b"X-Api-Key: %s\r\n" % KEY.encode()) == "200"
+            assert looking.wait(60)
+            assert status(proxy, b"X-Api-Key: %s\r\n" % KEY.encode()) == "200"
+    finally:
+        again.set()
 
 
 @pytest.mark.parametrize(
