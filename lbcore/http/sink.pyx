@@ -84,6 +84,8 @@ cdef class Filter(Sink):
     cdef int go_on(self) except -1:
         """Pass on the bytes kept back, then the end, as far as `next` takes them. Returns 0 or the status of a refusal."""
         cdef int result = 0
+        if self.holds:
+            return 0
         if self.next is None:
             self.blocked = True
             return 0
@@ -105,7 +107,7 @@ cdef class Filter(Sink):
         return self.go_on()
 
     cdef int flush(self) except -1:
-        if self.next is not None:
+        if self.next is not None and not self.holds:
             self.next.flush()
             self.blocked = self.blocked or self.next.blocked
         return 0

@@ -238,13 +238,13 @@ cdef class Context:
 
     cdef int hold_head(self) except -1:
         """Send the head of the answer when `release_head` says so: a filter that this middleware has added for the answer decides
-        about headers by the body. Within `on_response`, to be followed by PASS. While a head is held the answer may still be
-        replaced: if the server fails, or a filter refuses."""
+        about headers by the body. Within `on_response`, to be followed by PASS. The middlewares in front are asked when it is released:
+        they see the head, or the answer in its place if the server fails before, or a filter refuses."""
         raise NotImplementedError
 
     cdef int release_head(self) except -1:
-        """The head, as it is now, may be sent: in `put`, `give` or `end` of a filter, before it puts anything. Once for each
-        `hold_head`: the last one sends it."""
+        """The head, as it is now, may go on: in `put`, `flush` or `end` of the filter. That keeps what has come of the body until `give`
+        is called, and `holds` and is `blocked` until then."""
         raise NotImplementedError
 
     cdef int set_tries(self, Tries tries) except -1:
@@ -322,8 +322,7 @@ cdef class Middleware:
         """Change the head of the answer on its way to the client, replace the answer, or have it wait. Returns a Verdict.
 
         Called when `sees_answer`, for each middleware that the request has passed, the last one first, and once for an
-        exchange: for the server's final answer (101 is one), or for lbcore's own. Once more if a middleware further in has held the
-        head of that answer back (`hold_head`), and it is replaced by lbcore's own after all. Before ANSWER, `answer` is made anew (`clear`) or
+        exchange: for the server's final answer (101 is one), or for lbcore's own. Before ANSWER, `answer` is made anew (`clear`) or
         changed: status, headers and `text`, which has to stay valid until the exchange ends (`Response.keep`, `keep_state`).
         Nothing of the body is read while the answer waits.
         """

@@ -54,8 +54,7 @@ cdef class Wishes(Tries):
 cdef class AnswerSpool(Spool):
     """Holds the head back as well: it says the length, or the answer is another one.
 
-    It says none if an outer middleware changes that, which has made the head by then; nor in front of trailers, for which HTTP/1 needs chunks,
-    and which a stream could not get that ends with its head.
+    It says none in front of trailers, for which HTTP/1 needs chunks, and which a stream could not get that ends with its head.
     """
 
     cdef Context context               # the exchange, which outlives the filter's use
@@ -64,7 +63,7 @@ cdef class AnswerSpool(Spool):
     cdef int whole(self) except -1:
         cdef Response response = self.response
         cdef char* digits
-        if self.trailers is not None or not self.length_follows():
+        if self.trailers is not None:
             return self.context.release_head()
         digits = response.alloc(20)
         response.drop(b"content-length", 14)

@@ -83,7 +83,7 @@ cdef class Encoding(Filter):
     cdef object encoder                # None: nothing is encoded, or it is not decided yet
     cdef Context context               # the exchange, which outlives the filter's use
     cdef Response response             # whose head is held back; None: it is decided
-    cdef bytearray kept                # until it is decided
+    cdef bytearray kept                # until the head is sent; None: nothing
     cdef int64_t least_bytes
     cdef bint paced                    # the length of the body is known
     cdef uint64_t flushed_ns
@@ -114,19 +114,12 @@ cdef class Encoding(Filter):
         return status
 
     cdef int decide(self, bint encodes) except -1:
-        """Send the head, and what has come of the body."""
+        """Have the head sent; what has come of the body follows."""
         cdef Response response = self.response
-        cdef bytes kept = bytes(self.kept)
         self.response = None
-        self.kept = None
-        if encodes and response.find(b"content-encoding", 16).len:
-            encodes = False                    # an inner middleware that has held the head back as well has encoded it
         if encodes:
             self.begin(response)
-        self.context.release_head()
-        if not kept:
-            return 0
-        return self.encode(kept) if encodes else self.pass_on(kept)
+        return self.context.release_head()
 
     cdef int begin(self, Response response) except -1:
         """Have the head say that the body is encoded."""
@@ -141,10 +134,8 @@ cdef class Encoding(Filter):
         return 0
 
     cdef int flush(self) except -1:
-        if self.response is not None:
-            if not self.kept:
-                return 0
-            self.refusal = self.decide(True)
+        if self.holds:
+            return self.decide(True) if self.kept and self.response is not None else 0
         if self.has_unflushed and not (self.paced and self.context.now_ns() - self.flushed_ns < PACE_NS):
             if self.next.blocked:
                 self.wants_flush = True
@@ -159,6 +150,10 @@ cdef class Encoding(Filter):
 
     cdef int give(self) except -1:
         cdef int status
+        if self.kept is not None:
+            kept, self.kept = bytes(self.kept), None
+            status = 0 if not kept else self.encode(kept) if self.encoder is not None else self.pass_on(kept)
+            return status if status else 1
         if self.finished or self.encoder is None:
             return 0
         if self.complete:
@@ -173,10 +168,9 @@ cdef class Encoding(Filter):
         return 0
 
     cdef int end(self, Message trailers) except -1:
-        cdef int status = self.refusal
         if self.response is not None:
-            status = self.decide(False)
-        return status if status else Filter.end(self, trailers)
+            self.decide(False)
+        return self.refusal if self.refusal else Filter.end(self, trailers)
 
 
 @cython.final

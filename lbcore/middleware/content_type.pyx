@@ -15,23 +15,34 @@ from lbcore.middleware.sniff import SNIFFED_BYTES, type_of
 
 @cython.final
 cdef class Sniffer(Filter):
-    """Holds the head back until the first bytes of the body have come."""
+    """Holds the head back until the first bytes of the body have come, which it keeps until they may follow."""
 
     cdef Context context               # the exchange, which outlives the filter's use; None when the head was released
     cdef Response response             # its answer
+    cdef bytes kept                    # None: nothing
 
     cdef int put(self, Span data) except -1:
-        if self.context is not None and data.len:
+        if not self.holds:
+            return Filter.put(self, data)
+        if data.len:
+            self.kept = span_bytes(data) if self.kept is None else self.kept + span_bytes(data)
+        if data.len and self.context is not None:
             self.name_type(span_of(data.ptr, min(data.len, <Py_ssize_t>SNIFFED_BYTES)))
-        return Filter.put(self, data)
+        return 0
+
+    cdef int give(self) except -1:
+        cdef bytes kept = self.kept
+        cdef int status
+        if kept is None:
+            return 0
+        self.kept = None
+        status = self.next.put(span_of(kept, len(kept)))
+        return status if status else 1
 
     cdef int end(self, Message trailers) except -1:
         if self.context is not None:
             self.release()
         return Filter.end(self, trailers)
-
-    cdef int flush(self) except -1:
-        return 0 if self.context is not None else Filter.flush(self)
 
     cdef int name_type(self, Span data) except -1:
         """Set the type of a content that begins with `data`, and send the head."""

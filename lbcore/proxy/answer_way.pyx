@@ -10,7 +10,7 @@ from lbcore.http.number cimport put_decimal
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span, ascii_lower, span_bytes, span_of
-from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Deadline, Middleware, Pending
+from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Deadline, Middleware, Pending, Reply
 from lbcore.observability.record cimport Record
 from lbcore.proxy.attempt cimport OUTCOME_BAD, OUTCOME_REFUSED, OUTCOME_STALE, OUTCOME_UNREACHED, Attempt
 from lbcore.proxy.observation cimport observe
@@ -70,6 +70,15 @@ cdef class Tally(Filter):
         return Filter.put(self, data)
 
 
+cdef class Hold(Reply):
+    """The end of what a filter does to the head of an answer: it comes in the next round of the event loop."""
+
+    cdef int settle(self) except -1:
+        cdef AnswerWay exchange = <AnswerWay>self.context
+        self.context = None
+        return exchange.let_head_go() if exchange.hold is self else 0
+
+
 cdef class AnswerWay(Attempting):
     """The part of an exchange that its answer goes through."""
 
@@ -93,20 +102,35 @@ cdef class AnswerWay(Attempting):
         while last.next is not self.client:
             last = <Filter>last.next
         last.holds = True
-        self.held_heads += 1
+        last.blocked = False                   # it puts nothing into the next one
+        self.hold = Hold.__new__(Hold)
+        self.hold.context = self
+        self.hold.filter = last
+        self.way_back.stopped = True
         return 0
 
     cdef int release_head(self) except -1:
-        self.innermost_holder().holds = False
-        self.held_heads -= 1
-        return 0 if self.held_heads else self.put_head()
+        self.hold.filter.blocked = True
+        return self.dialer.settle_later(self.hold)     # the server's end is at work now, and must not find its answer discarded
 
-    cdef Filter innermost_holder(self):
-        """The filter nearest to the server whose middleware holds the head back; there is one. Those behind it have got nothing of the body."""
-        cdef Filter filter = <Filter>self.answer_filters
-        while not filter.holds:
-            filter = <Filter>filter.next
-        return filter
+    cdef int let_head_go(self) except -1:
+        """The filter that has held the head back has released it: ask the middlewares in front. Raises nothing of what that leads to."""
+        cdef uint64_t serial = self.serial
+        self.shut = self.hold.filter
+        self.hold = None
+        self.way_back.stopped = False
+        try:
+            self.go_on_back(None)
+        except Exception as error:
+            self.internal_error(error, serial)
+        return 0
+
+    cdef int open_filters(self) except -1:
+        """Have the filters pass on what they have kept, since it is known what is behind them. Returns 0 or the status of a refusal."""
+        if self.shut is not None:
+            self.shut.holds = False
+            self.shut = None
+        return self.answer_sink.drained()
 
     cdef int put_head(self) except -1:
         """Send the head of the answer."""
@@ -144,15 +168,10 @@ cdef class AnswerWay(Attempting):
 
     cdef int send_answer(self) except -1:
         """Send the answer that was made in `response`: status, headers, `text`. It may come instead of another one that waits."""
-        cdef bint waited = self.pending is not None
-        if waited:
+        if self.pending is not None:
             self.end_wait().cancel()
         if self.way_back.begun:
-            if self.held_heads and not waited:
-                self.way_back.left = self.innermost_holder().step
-            self.answer_filters = self.client
-            self.answer_ended = False
-            self.held_heads = 0
+            self.drop_filters()
         self.frame_answer()
         self.go_back(None)
         return 0
@@ -180,11 +199,11 @@ cdef class AnswerWay(Attempting):
 
         settled  what was waited for; None: nothing was.
         """
-        cdef int verdict = PASS
-        cdef bint waited = settled is not None
+        cdef int verdict = PASS, status
+        cdef bint waited = settled is not None or self.shut is not None
         if not self.way_back.begun:
             self.begin_way_back()
-        while self.way_back.left or settled is not None:
+        while (self.way_back.left and not self.way_back.stopped) or settled is not None:
             verdict = self.way_back.run(self.route, self.gates, self.request, self.response, self, settled)
             settled = None
             if verdict == ANSWER:
@@ -202,13 +221,15 @@ cdef class AnswerWay(Attempting):
         if self.pending is not None:
             raise RuntimeError("a middleware has called `wait`, and returned another verdict than WAIT")
         self.answer_sink = self.answer_filters
-        if waited:
-            self.answer_sink.drained()         # the client may have become ready meanwhile: filters go by what it was before
-        if not self.held_heads:
+        if self.hold is None:
             self.put_head()
+        if waited:                             # the client may have become ready meanwhile: filters go by what it was before
+            status = self.open_filters()
+            if status:
+                self.answer_refused(status)
+                return SENDER_EXCHANGE
         if self.stream is not None:
             return SENDER_STREAM
-        self.answer_ended = False              # a server's answer without a body has ended meanwhile: its end comes next
         self.put_answer()
         return SENDER_EXCHANGE
 
@@ -225,7 +246,6 @@ cdef class AnswerWay(Attempting):
         """There is an answer. From here on no other server is asked."""
         self.way_back.begin(self.route, self.passed, self.gates)
         self.answer_filters = self.client      # filters are those of this answer
-        self.held_heads = 0
         if self.decision.cookies is not None:
             self.set_cookies()
         return 0
@@ -236,10 +256,17 @@ cdef class AnswerWay(Attempting):
         self.discard_answer()
         self.response.drop(b"content-length", 14)
         self.response.drop(b"transfer-encoding", 17)
+        self.drop_filters()
+        return self.frame_answer()
+
+    cdef int drop_filters(self) except -1:
+        """Another answer comes in place of the one for which there are filters."""
         self.answer_filters = self.client
         self.answer_ended = False
-        self.held_heads = 0
-        return self.frame_answer()
+        self.hold = None
+        self.shut = None
+        self.way_back.stopped = False
+        return 0
 
     cdef int put_answer(self) except -1:
         """Put what is left of the answer that is lbcore's own, and its end; the exchange is over when the filters have passed
@@ -386,7 +413,7 @@ cdef class AnswerWay(Attempting):
         """A filter does not let the rest of the answer's body pass: the client has to see that it is incomplete."""
         self.error = ERROR_RESOURCE if status == 503 else ERROR_INTERNAL
         self.lose_server()
-        if self.held_heads:
+        if self.status == 0:
             status = 503 if status == 503 else 500
             return self.answer(status, <bytes>FAILURES[status], False)
         self.count()
@@ -395,7 +422,7 @@ cdef class AnswerWay(Attempting):
     cdef int response_end(self) except -1:
         """The server's answer is complete, its end was put; its connection has taken itself back."""
         self.leave_server()
-        self.answer_ended = True
+        self.answer_ended = self.answer_sink is not HELD       # which has dropped the end
         return 0 if self.pending is not None else self.finish()
 
     cdef int server_failed(self, int error, bint heard) except -1:
@@ -468,7 +495,7 @@ cdef class AnswerWay(Attempting):
                 return 0
         if self.stream is not None:
             return self.stream.resume()
-        return self.put_answer() if self.status or self.held_heads else 0
+        return self.put_answer() if self.way_back.begun and self.pending is None else 0
 
     cdef int client_gone(self) except -1:
         """The client went away, or broke off its body; it has closed."""

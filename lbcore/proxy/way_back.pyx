@@ -1,8 +1,7 @@
 """The way of an answer back through the middlewares that its request has passed, from the innermost one outwards. No I/O.
 
-Each middleware is called once for an answer. An answer that replaces another one, for whatever reason, continues at the same place:
-the middleware in which the former one waited, or which failed, is not called again. But where the former one's head was held back, the
-middlewares in front of the one that did so have not let it go: the other one passes all of them.
+Each middleware is called once for an exchange. An answer that replaces another one, for whatever reason, continues at the same place:
+the middleware in which the former one waited, which failed, or which held its head back, is not called again.
 """
 
 cimport cython
@@ -54,7 +53,7 @@ cdef class WayBack:
                     continue
                 context.step = self.left
                 verdict = (<Middleware>middleware).on_response(request, answer, context)
-            if verdict != PASS:
+            if verdict != PASS or self.stopped:
                 return verdict
 
 

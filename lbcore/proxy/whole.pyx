@@ -260,7 +260,6 @@ cdef Exchange exchange_take(EntryPoint entry_point, ClientStream client, Dialer 
     exchange.answer_sink = client
     exchange.dialer = dialer
     exchange.status = 0
-    exchange.held_heads = 0
     exchange.takes_body = exchange.body_lost = False
     exchange.error = -1
     exchange.retries = exchange.refusals = 0
@@ -288,6 +287,9 @@ cdef void exchange_give(Exchange given) noexcept:
     exchange.client = None
     exchange.stream = None
     exchange.answer_sink = exchange.answer_filters = None
+    if exchange.hold is not None or exchange.shut is not None:
+        exchange.hold = None
+        exchange.shut = None
     exchange.request_sink = None
     if exchange.request_tail is not None:
         if exchange.recording is not None:

@@ -287,7 +287,7 @@ cdef class Http1ServerStream(ServerStream):
     cdef int resume(self) except -1:
         if self.body.pipe != NULL or buffer_len(&self.socket.input) or self.socket.readable:
             return self.read()
-        return 0
+        return self.exchange.answer_sink.flush() if self.in_body else 0     # nothing follows what was put last
 
     cdef int read(self) except -1:
         """Read the answer as far as it has arrived and the client takes it. The caller must not touch the exchange afterwards: it may
