@@ -33,7 +33,6 @@ from lbcore.config.static.providers import PRECEDENCE
 from lbcore.config.tls import RouterTls
 from lbcore.config.tree import dotted
 from lbcore.config.validate.findings import Disabled, Fault
-from lbcore.config.validate.routers import UNREACHABLE
 from lbcore.errors import ConfigError, Problem
 from lbcore.process.preflight import start_problems
 from lbcore.provider.follow import Reading, Store, reason_of
@@ -204,10 +203,12 @@ def _known_here(
     found: list[Disabled] = []
     runs = set()  # as far as is known
     for entry in disabled:
-        foreign = [text for text in entry.errors if _refers_to(unread, text)]
-        report.warnings += [f"{spoken(entry.kind)} {entry.name}: cannot be checked here: {text}" for text in foreign]
-        if foreign:
-            foreign += [text for text in entry.errors if text == UNREACHABLE]  # by the routers that are missing
+        foreign = [text for text in entry.errors if isinstance(text, Fault) and _refers_to(unread, text)]
+        told: dict[str, Fault] = {}  # the first one about each object that is missing
+        for fault in foreign:
+            told.setdefault(fault.missing, fault)
+        about = f"{spoken(entry.kind)} {entry.name}"
+        report.warnings += [f"{about}: cannot be checked here: {text}" for text in told.values()]
         if rest := [text for text in entry.errors if text not in foreign]:
             found.append(replace(entry, errors=rest) if foreign else entry)
         elif entry.kind in ("router", "tcpRouter"):
@@ -216,9 +217,9 @@ def _known_here(
     return found, [text for text in strange if text not in of_them]
 
 
-def _refers_to(providers: set[str], text: str) -> bool:
+def _refers_to(providers: set[str], fault: Fault) -> bool:
     """Whether a fault is that an object of one of `providers` is missing, or of its namespace (`nomad-NAMESPACE`)."""
-    of = text.missing.rpartition("@")[2] if isinstance(text, Fault) else ""
+    of = fault.missing.rpartition("@")[2]
     return of in providers or of.partition("-")[0] in providers
 
 

@@ -649,6 +649,25 @@ def test_whatever_an_object_of_an_unread_provider_is_for_it_is_no_problem(tmp_pa
     assert len(check_file(static_for(tmp_path)).problems) > 5
 
 
+def test_a_router_below_one_of_an_unread_provider_is_no_problem_however_far_below(tmp_path: Path) -> None:
+    (tmp_path / "dynamic.yml").write_text(
+        "http:\n  routers:\n"
+        "    middle: {rule: Host(`a`), parentRefs: [top@docker]}\n"
+        "    leaf: {rule: Path(`/b`), service: s, parentRefs: [middle]}\n"
+        "    other: {rule: Path(`/c`), service: s, parentRefs: [gone, top@docker]}\n"
+        f"  services: {{s: {{loadBalancer: {{{SERVERS}}}}}}}\n"
+    )
+    report = check_file(static_for(tmp_path, ", docker: {}"))
+    assert [text.partition(" (")[0] for text in report.problems] == [
+        f'{tmp_path / "dynamic.yml"}:5: http.routers.other.parentRefs[0]: parent router "gone@file" does not exist'
+    ]
+    told = [text for text in report.warnings if "cannot be checked here" in text]
+    assert [text.partition(": ")[0] for text in told] == [f"router {name}@file" for name in ("leaf", "middle", "other")]
+    assert all("top@docker" in text or "not reachable" in text for text in told)
+    unreachable = [text for text in check_file(static_for(tmp_path)).problems if "not reachable" in text]
+    assert len(unreachable) == 1 and "leaf:4, middle:3, other:5" in unreachable[0]
+
+
 def test_a_middleware_that_asks_a_broken_service_is_no_problem_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "dynamic.yml").write_text(
         "http:\n  routers: {a: {rule: Host(`a`), service: good, middlewares: [e]}}\n"

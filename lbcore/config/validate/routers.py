@@ -14,14 +14,12 @@ from lbcore.config.resolved import (
     rule_of,
     tls_of,
 )
-from lbcore.config.router_tree import RouterTrees
+from lbcore.config.router_tree import MAX_LEVELS, RouterTrees
 from lbcore.config.rule import RuleError
 from lbcore.config.static import StaticConfig
 from lbcore.config.tls import DEFAULT
 from lbcore.config.validate.findings import Fault, Findings
 from lbcore.config.validate.tls import options_errors
-
-UNREACHABLE = "router is not reachable"  # because no router above it is there
 
 # Services of lbcore itself that are there only if their section of the static configuration is.
 SECTIONS_OF_SERVICES = {
@@ -125,13 +123,30 @@ def _below_errors(name: str, router: Router, http: HttpConfig, trees: RouterTree
         errors.append(Fault("non-root router cannot have Entrypoints configuration", "entryPoints"))
     errors += [Fault(text, "parentRefs") for text in trees.errors.get(name, ())]
     if router.parent_refs and name not in trees.order:
-        errors.append(Fault(UNREACHABLE, "parentRefs"))
+        errors.append(Fault("router is not reachable", "parentRefs", missing=_missing_above(name, http.routers)))
     elif router.service and trees.children.get(name):
         text = "router has both a service and is referenced as a parent by other routers"
         errors.append(Fault(text, "service"))
     elif not router.service and not trees.children.get(name):
         errors.append("router has no service and no child routers")
     return errors
+
+
+def _missing_above(name: str, routers: Mapping[str, Router]) -> str:
+    """The qualified name of a router above this one that does not exist; empty: all do. One of another provider comes
+    first: whoever does not know the objects of that provider does not know whether this router is reachable."""
+    own, found, ahead, seen = name.rpartition("@")[2], "", [name], {name}
+    while ahead and len(seen) <= MAX_LEVELS:
+        below = ahead.pop()
+        for parent in (qualify(reference, below) for reference in routers[below].parent_refs):
+            if parent not in routers:
+                if parent.rpartition("@")[2] != own:
+                    return parent
+                found = found or parent
+            elif parent not in seen:
+                seen.add(parent)
+                ahead.append(parent)
+    return found
 
 
 def _tls_errors(name: str, router: Router, dynamic: DynamicConfig, static: StaticConfig) -> list[str]:
