@@ -408,6 +408,8 @@ STATIC = [
     SetUp("everything to no entry point", "same", BASE + "    http: {redirections: {entryPoint: {scheme: https}}}\n", ("leads nowhere",)),
     SetUp("files without a name", "same", BASE + "providers: {file: {watch: true}}\n", ("it names no file",)),
     SetUp("formats of logs that there are not", "same", BASE + "log: {format: text}\naccessLog: {format: combined}\n", ("'text' is taken for common", "'combined' is taken for common")),
+    SetUp("statuses that are none", "same", BASE + 'accessLog: {filters: {statusCodes: ["200", "4xx"]}}\n', ("'4xx' is neither a status",)),
+    SetUp("collectors without a scheme, or with one", "same", BASE + "tracing: {otlp: {http: {endpoint: 'collector:4318'}}}\nmetrics: {otlp: {grpc: {endpoint: 'http://collector:4317'}}}\n", ("tracing: left out: invalid collector endpoint", "metrics.otlp: left out")),
     SetUp("all fields redacted", "same", BASE + "accessLog: {format: json, fields: {defaultMode: redact}}\n", ("redact is taken for keep",)),
     SetUp("no streams of HTTP/2", "same", BASE + "    http2: {maxConcurrentStreams: 0}\n", ("0 is taken for the default",)),
     SetUp("heads of any size", "same", BASE + "    http: {maxHeaderBytes: 100000000}\n", ("is taken for 67108864",)),

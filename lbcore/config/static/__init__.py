@@ -8,7 +8,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from lbcore.config.forwarding import ForwardingTimeouts
 from lbcore.config.lines import Lines
-from lbcore.config.model import WHEN_SET, Model, keys
+from lbcore.config.model import WHEN_SET, Change, Model, keys
 from lbcore.config.numbers import Size
 from lbcore.config.plugins import LocalPlugin, MissingPlugin, PluginSource
 from lbcore.config.routers import RuleSyntax
@@ -39,7 +39,7 @@ from lbcore.config.static.fleet import Fleet, FleetPeers, FleetRedis
 from lbcore.config.static.log import Log
 from lbcore.config.static.metrics import Datadog, InfluxDB2, Labels, Metrics, OtlpMetrics, Prometheus, Pushed, StatsD
 from lbcore.config.static.ocsp import Ocsp
-from lbcore.config.static.otlp import Otlp, OtlpGrpc, OtlpHttp, OtlpLog
+from lbcore.config.static.otlp import Otlp, OtlpGrpc, OtlpHttp, OtlpLog, wrong_endpoint
 from lbcore.config.static.providers import FileProvider, Providers
 from lbcore.config.static.python import PythonCode
 from lbcore.config.static.servers_transport import StaticServersTransport, StaticTcpServersTransport
@@ -182,6 +182,19 @@ class StaticConfig(Model):
     fleet: Annotated[Fleet | None, WHEN_SET] = None
     python: Annotated[PythonCode, WHEN_SET] = PythonCode()
     global_: Global = Field(default=Global(), alias="global")
+
+    @classmethod
+    def adjust(cls, data: dict[str, Any]) -> list[Change]:
+        """As in Traefik, nothing is sent to a collector whose address is none, and all else runs."""
+        changes = []
+        tracing, metrics = data.get("tracing"), data.get("metrics")
+        if isinstance(tracing, dict) and (text := wrong_endpoint(tracing.get("otlp"))):
+            del data["tracing"]
+            changes.append(Change("tracing", f"left out: {text}"))
+        if isinstance(metrics, dict) and (text := wrong_endpoint(metrics.get("otlp"))):
+            del metrics["otlp"]
+            changes.append(Change("metrics.otlp", f"left out: {text}"))
+        return changes
 
     def with_lines(self, lines: Lines) -> Self:
         """The same, with where its parts are written."""

@@ -18,6 +18,16 @@ class AccessLogFilters(Model):
     retry_attempts: bool = False
     min_duration: LimitDuration = seconds(0)
 
+    @classmethod
+    def adjust(cls, data: dict[str, Any]) -> list[Change]:
+        """As in Traefik, they filter nothing if one of them is none."""
+        try:
+            status_ranges(data.get("statusCodes", []))
+        except ValueError as error:
+            del data["statusCodes"]
+            return [Change("statusCodes", f"left out: {error}")]
+        return []
+
     @field_validator("status_codes")
     @classmethod
     def _statuses(cls, values: list[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """`otlp` of traces, metrics and logs: the collector of OpenTelemetry that gets them. No I/O."""
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
@@ -9,6 +10,38 @@ from lbcore.config.model import Model
 from lbcore.config.static.providers import ClientTls
 
 SERVICE_NAME = "traefik"  # as Traefik names itself
+
+
+def _check_url(value: str) -> str:
+    """Raises ValueError for what is no address of a collector that is asked over HTTP."""
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"invalid collector endpoint {value!r}: it is scheme://host:port/path")
+    assert parts.port != 0
+    return value
+
+
+def _check_address(value: str) -> str:
+    """Raises ValueError for what is no address of a collector that is asked over gRPC."""
+    host, _, port = value.rpartition(":")
+    if not host or "/" in value or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"invalid collector endpoint {value!r}: it is host:port")
+    return value
+
+
+def wrong_endpoint(otlp: Any) -> str:
+    """What is wrong with the address in the settings of a collector, as they are written; empty: nothing."""
+    ways: dict[str, Callable[[str], str]] = {"grpc": _check_address, "http": _check_url}
+    for way, check in ways.items():
+        settings = otlp.get(way) if isinstance(otlp, dict) else None
+        if isinstance(settings, dict):
+            try:
+                if "endpoint" in settings:
+                    check(settings["endpoint"])
+            except ValueError as error:
+                return str(error)
+            break  # with grpc, http does not count
+    return ""
 
 
 class OtlpHttp(Model):
@@ -23,11 +56,7 @@ class OtlpHttp(Model):
     @field_validator("endpoint")
     @classmethod
     def _url(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"invalid collector endpoint {value!r}: it is scheme://host:port/path")
-        assert parts.port != 0
-        return value
+        return _check_url(value)
 
 
 class OtlpGrpc(Model):
@@ -43,10 +72,7 @@ class OtlpGrpc(Model):
     @field_validator("endpoint")
     @classmethod
     def _address(cls, value: str) -> str:
-        host, _, port = value.rpartition(":")
-        if not host or "/" in value or not port.isdigit() or int(port) > 65535:
-            raise ValueError(f"invalid collector endpoint {value!r}: it is host:port")
-        return value
+        return _check_address(value)
 
 
 class Otlp(Model):

@@ -523,3 +523,13 @@ def test_an_empty_domain_names_nothing() -> None:
     found = router("tls: {domains: [{main: null}, {}, {main: a.test, sans: null}]}")
     assert found.faults == ()
     assert [domain.names for domain in found.tls.domains] == [(), (), ("a.test",)]
+
+
+def test_a_collector_that_cannot_be_reached_by_its_address_is_left_out() -> None:
+    text = "tracing: {otlp: {http: {endpoint: 'a:1'}}}\nmetrics: {prometheus: {}, otlp: {grpc: {endpoint: a}}}\n"
+    static, warnings = parse_static(text)
+    assert static.tracing is None
+    assert static.metrics is not None and static.metrics.prometheus is not None and static.metrics.otlp is None
+    assert [warning.path for warning in warnings] == ["tracing", "metrics.otlp"]
+    for sound in ("{}", "{otlp: {}}", "{otlp: {grpc: {}}}", "{otlp: {grpc: {endpoint: 'a:1'}}}"):
+        assert parse_static(f"tracing: {sound}\n")[0].tracing is not None
