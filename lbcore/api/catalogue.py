@@ -21,21 +21,30 @@ KINDS = {
     "tcp": ("routers", "services", "middlewares"),
     "udp": ("routers", "services"),
 }
-# Of providers, as Traefik shows them.
+# Of providers, as Traefik shows them, in its order.
 NAMES = {
     "docker": "Docker",
     "swarm": "Swarm",
     "file": "File",
-    "http": "HTTP",
-    "redis": "Redis",
-    "etcd": "Etcd",
-    "consul": "Consul",
+    "kubernetes": "KubernetesIngress",
+    "kubernetescrd": "KubernetesCRD",
+    "kubernetesgateway": "KubernetesGateway",
+    "rest": "Rest",
     "consul_catalog": "ConsulCatalog",
     "nomad": "Nomad",
+    "consul": "Consul",
+    "etcd": "Etcd",
     "zoo_keeper": "ZooKeeper",
-    "rest": "Rest",
-    "kubernetescrd": "KubernetesCRD",
-    "kubernetes": "KubernetesIngress",
+    "redis": "Redis",
+    "http": "HTTP",
+}
+# Where metrics are, of several the first one.
+METRICS = {
+    "prometheus": "Prometheus",
+    "datadog": "Datadog",
+    "stats_d": "StatsD",
+    "influx_db2": "InfluxDB2",
+    "otlp": "OTLP",
 }
 NOT_RAW = frozenset({"name", "provider", "type", "priorityStr"})
 
@@ -92,7 +101,7 @@ def overview(runtime: Runtime) -> View:
         },
         "features": {
             "tracing": "OTLP" if static.tracing is not None else "",
-            "metrics": "Prometheus" if static.metrics and static.metrics.prometheus else "",
+            "metrics": next((METRICS[name] for name in METRICS if getattr(static.metrics, name, None)), ""),
             "accessLog": static.access_log is not None,
         },
         "providers": [NAMES[name] for name in NAMES if getattr(static.providers, name)],

@@ -108,6 +108,8 @@ class Console:
         return Response(await asyncio.to_thread(gzip.decompress, packed), headers=headers)
 
     async def stream(self, request: Request) -> Response:
+        if request.method == "HEAD":  # it has no events, so its answer would never be complete
+            return Response(None, headers={**STREAM, "Content-Type": "text/event-stream; charset=utf-8"})
         try:
             events = await self._live.watch()
         except CannotWatchError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import time
 from collections.abc import Iterable, Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -15,6 +16,8 @@ from lbcore.api.runtime import Runtime
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 TICKS = os.sysconf("SC_CLK_TCK")
+# Where /proc/stat cannot be read (`ProcSubset=pid` of systemd); once, because the two clocks drift apart.
+BOOTED_S = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 LIMIT = re.compile(rb"^Max open files +(\d+)", re.MULTILINE)
 
 
@@ -82,4 +85,4 @@ def _booted_s() -> float:
     with contextlib.suppress(OSError), open("/proc/stat", "rb") as file:
         if found := re.search(rb"^btime (\d+)", file.read(), re.MULTILINE):
             return float(found[1])
-    return 0.0
+    return BOOTED_S

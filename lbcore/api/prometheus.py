@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from lbcore.api.runtime import Runtime
 from lbcore.config.difference import qualify
@@ -307,7 +308,7 @@ class RequestCollector(Collector):
                 for bound, number in zip(counted, buckets, strict=False):
                     upto += number
                     if bound in bounds:
-                        cumulative.append((f"{bound:g}", upto))
+                        cumulative.append((_number(bound), upto))
                 durations.add_metric(values, [*cumulative, ("+Inf", count)], seconds)
             told_apart: dict[tuple[str, ...], int] = {}
             for (key, text), count in by_headers.items():
@@ -429,3 +430,9 @@ class RequestCollector(Collector):
             waiting,
             queued,
         )
+
+
+def _number(value: float) -> str:
+    """A number as Go writes it."""
+    text: str = floatToGoString(value)  # type: ignore[no-untyped-call]
+    return text.removesuffix(".0")

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import re
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -180,10 +181,10 @@ class Watched:
             answer.read()
             return answer.status
 
-    def fetch(self, path: str) -> tuple[int, dict[str, str], str]:
+    def fetch(self, path: str, method: str = "GET") -> tuple[int, dict[str, str], str]:
         connection = http.client.HTTPConnection("127.0.0.1", self.api_port, timeout=10)
         with contextlib.closing(connection):
-            connection.request("GET", path)
+            connection.request(method, path)
             answer = connection.getresponse()
             return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read().decode()
 
@@ -263,6 +264,66 @@ def test_metrics_are_said_to_be_in_the_form_that_all_read(both: dict[str, Watche
         (status, theirs, _), (status2, ours, _) = (both[name].fetch(path) for name in WHICH)
         assert status == status2 == 200
         assert theirs["content-type"].startswith(ours["content-type"])
+
+
+@pytest.mark.parametrize("path", ["/api/overview", "/api/tcp/routers", "/metrics", "/dashboard/", "/ping"])
+def test_heads_of_what_can_be_got(both: dict[str, Watched], path: str) -> None:
+    """Traefik's API refuses HEAD, which no server should (RFC 9110 section 9.1)."""
+    assert both["traefik"].fetch(path, "HEAD")[0] == (405 if path.startswith("/api") else 200)
+    (status, headers, text), (wanted, of_get, _) = (both["lbcore"].fetch(path, method) for method in ("HEAD", "GET"))
+    assert (status, text) == (wanted, "")
+    changing = {"date", "content-length"}  # times, and numbers that grow
+    assert headers.keys() - changing == of_get.keys() - changing
+
+
+NOWHERE = "127.0.0.1:1"
+KUBERNETES = {"endpoint": f"http://{NOWHERE}"}
+PROVIDERS: dict[str, Any] = {
+    **{name: {"endpoint": f"tcp://{NOWHERE}"} for name in ("docker", "swarm")},
+    **{name: {"endpoints": [NOWHERE]} for name in ("redis", "etcd", "consul", "zooKeeper")},
+    **dict.fromkeys(("kubernetesIngress", "kubernetesCRD", "kubernetesGateway"), KUBERNETES),
+    "consulCatalog": {"endpoint": {"address": NOWHERE}},
+    "nomad": {"endpoint": {"address": f"http://{NOWHERE}"}},
+    "http": {"endpoint": f"http://{NOWHERE}"},
+    "rest": {"insecure": True},
+    "file": {"filename": "/dev/null"},
+}
+INFLUX = {"address": f"http://{NOWHERE}", "token": "t", "org": "o", "bucket": "b"}
+OTLP = {"http": {"endpoint": f"http://{NOWHERE}"}}
+FEATURES: list[dict[str, Any]] = [
+    {"providers": PROVIDERS},
+    {"tracing": {"otlp": OTLP}, "accessLog": {"filePath": "/dev/null"}, "metrics": {"statsD": {"address": NOWHERE}}},
+    {"metrics": {"datadog": {"address": NOWHERE}, "statsD": {"address": NOWHERE}}},
+    {"metrics": {"influxDB2": INFLUX}},
+    {"metrics": {"otlp": OTLP}},
+    {"metrics": {"otlp": OTLP, "influxDB2": INFLUX, "prometheus": {}}},
+    {"metrics": {"otlp": OTLP, "influxDB2": INFLUX}},
+    {"metrics": {"influxDB2": INFLUX, "statsD": {"address": NOWHERE}}},
+]
+
+
+@pytest.mark.parametrize("static", FEATURES, ids=lambda static: "+".join([*static, *static.get("metrics", [])]))
+def test_what_an_instance_has(tmp_path: Path, static: dict[str, Any]) -> None:
+    """Providers and features in the overview, whether they can be reached or not."""
+    told = {}
+    for name in WHICH:
+        (port,) = free_ports(1)
+        points = {"traefik": {"address": f"127.0.0.1:{port}"}}
+        process = start(name, tmp_path, {"entryPoints": points, "api": {"insecure": True}, **static})
+
+        def overview(port: int = port) -> Any:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/overview", timeout=10) as answer:
+                    return json.loads(answer.read())
+            return None
+
+        try:
+            found = eventually(overview, f"{name} answers")
+        finally:
+            process.terminate()
+            process.wait(30)
+        told[name] = found["features"], found.get("providers") or []
+    assert told["lbcore"] == told["traefik"]
 
 
 def test_overview(both: dict[str, Watched]) -> None:

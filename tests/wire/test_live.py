@@ -371,6 +371,22 @@ def test_watchers_are_limited_and_the_slow_are_dropped(monkeypatch: pytest.Monke
             fourth.until(lambda: fourth.totals.get("watchersDropped") == 2, "two were dropped")
 
 
+def test_who_asks_for_the_head_of_the_stream_does_not_watch() -> None:
+    """The stream has no end, and the answer would have none, on a connection that others would be answered on, too."""
+    dynamic = config({"all": {"loadBalancer": {"servers": []}}})
+    with watched(dynamic) as lb:
+        for _ in range(live_module.MOST_WATCHERS + 1):
+            with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port_of(lb), timeout=30)) as client:
+                client.request("HEAD", "/api/live")
+                answer = client.getresponse()
+                assert (answer.status, answer.getheader("content-type")) == (200, "text/event-stream; charset=utf-8")
+                answer.read()
+                client.request("GET", "/api/version")
+                assert client.getresponse().status == 200
+        with watching(lb) as stream:
+            assert stream.event("hello")["watchers"] == 1
+
+
 def test_the_files_of_the_page_come_with_all_that_browsers_have_to_know() -> None:
     dynamic = config({"all": {"loadBalancer": {"servers": []}}})
     with watched(dynamic) as lb:

@@ -12,7 +12,7 @@ from lbcore.config.units import NONE, Duration, seconds
 MOST_HEADER_LABELS = 8
 OWN_LABELS = ("code", "method", "protocol", "entrypoint", "router", "service")
 MOST_BOUNDS = 27  # of durations, in all that is configured together
-Bounds = Annotated[list[Annotated[float, Field(gt=0)]], Field(max_length=MOST_BOUNDS)]
+Bounds = Annotated[list[Annotated[float, Field(ge=0)]], Field(max_length=MOST_BOUNDS)]
 USUAL_BUCKETS = [0.1, 0.3, 1.2, 5.0]  # in Traefik, an empty list stands for them, too
 # Of the durations of those that know no histogram: what they get is as exact as these are close to each other.
 DURATION_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
