@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from lbcore.config.model import SECRETS, WHEN_SET, Model, fields_of
+from lbcore.config.model import SECRETS, SECRETS_OF_NAMES, SECRETS_OF_REALMS, WHEN_SET, Model, fields_of
 from lbcore.config.units import format_duration
 
 View = dict[str, Any]
 HIDDEN = "xxxx"  # in place of a secret
+SHOWN = {SECRETS: 0, SECRETS_OF_NAMES: 1, SECRETS_OF_REALMS: 2}  # parts of a text in front of a secret, by mark
 
 
 def shape(value: Any) -> Any:
@@ -26,11 +27,9 @@ def shape(value: Any) -> Any:
                 continue
             if not item and not isinstance(item, Model) and (item == info.default or not isinstance(item, int)):
                 continue
-            if SECRETS in info.metadata:
-                if isinstance(item, dict):
-                    item = dict.fromkeys(item, HIDDEN)
-                else:
-                    item = HIDDEN if isinstance(item, str) else [f"{text.rpartition(':')[0]}:{HIDDEN}" for text in item]
+            marks = [SHOWN[mark] for mark in info.metadata if isinstance(mark, str) and mark in SHOWN]
+            if marks:
+                item = _without_secrets(item, marks[0])
             found[info.alias or name] = shape(item)
         return found
     if isinstance(value, dict):
@@ -38,6 +37,15 @@ def shape(value: Any) -> Any:
     if isinstance(value, list):
         return [shape(item) for item in value]
     return format_duration(value) if isinstance(value, timedelta) else value
+
+
+def _without_secrets(value: Any, parts: int) -> Any:
+    """A secret, or several, as the API shows them. `parts`: of each text, so many in front of its secret are shown."""
+    if isinstance(value, str):
+        return ":".join([*value.split(":", parts)[:-1], HIDDEN])
+    if isinstance(value, dict):
+        return dict.fromkeys(value, HIDDEN)
+    return [_without_secrets(each, parts) for each in value]
 
 
 def named(view: View, name: str, errors: list[str], warnings: list[str] | None = None) -> View:

@@ -13,8 +13,12 @@ from pydantic.json_schema import SkipJsonSchema
 
 # Marks a field whose default is not shown in the API, such as an extension that is off: see `api.shape`.
 WHEN_SET = "shown where it is set"
-# Marks a secret, or a list of texts `name:...:secret`, of which the API shows what precedes the last colon.
+# Marks a secret, or a list or mapping with secrets as values, of which the API shows that they are there.
 SECRETS = "not shown"
+# Marks a list of texts `name:secret` or `name:realm:secret`, of which the API shows what precedes the secret, which may
+# have colons itself.
+SECRETS_OF_NAMES = "not shown behind a name"
+SECRETS_OF_REALMS = "not shown behind a name and a realm"
 UNSUPPORTED = "not supported by this version of lbcore"
 # Attributes that no file can set.
 HIDDEN = frozenset({"place", "faults", "closed", "bundles", "generated", "settled", "given", "identity"})

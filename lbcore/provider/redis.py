@@ -67,6 +67,7 @@ class RedisStore:
         self._changed: set[Any] = set()  # keys of which an event has told since the last reading
         self._client: Redis | None = None
         self._refused = False  # the server does not let events be turned on, which was logged
+        self._deaf = False  # nor be listened to
 
     @property
     def place(self) -> str:
@@ -121,9 +122,17 @@ class RedisStore:
                 await events.psubscribe(f"{place}{_escaped(self._root)}/*")
                 self._all_at = float("-inf")
                 yield
-                async for key in _keys_of(events, place):
-                    self._changed.add(key)
-                    yield
+                try:
+                    async for key in _keys_of(events, place):
+                        self._changed.add(key)
+                        yield
+                except self._library.exceptions.NoPermissionError as error:
+                    if not self._deaf:
+                        text = "provider redis: %s lets nobody listen to events (%s): changes are seen within %g s"
+                        _log.warning(text, self.place, error, AGAIN_S)
+                    self._deaf = True
+            if self._deaf:
+                await asyncio.Event().wait()  # whether the server is there is seen by reading
         finally:
             await self.close()
 

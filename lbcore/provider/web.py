@@ -257,8 +257,11 @@ def _reason(error: Exception) -> str:
 
 
 def host_and_port(option: str, endpoint: str) -> tuple[str, int]:
-    """The parts of `host:port`. Raises ConfigError."""
+    """The parts of `host:port`. Raises ConfigError, without what may be a password."""
     host, colon, port = endpoint.rpartition(":")
+    if "@" in endpoint:
+        text = f"a name or a password stands in front of {endpoint.rpartition('@')[2]!r}"
+        raise ConfigError([Problem(option, text, "username and password are options of their own")])
     if not colon or not host or "/" in host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
         raise ConfigError([Problem(option, f"{endpoint!r} is no address", "write host:port")])
     return host.strip("[]"), int(port)

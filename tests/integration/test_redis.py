@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 import redis
 
+from lbcore.config.middlewares.shared_redis import address_of
 from lbcore.config.static.providers import RedisProvider
+from lbcore.errors import ConfigError
 from lbcore.provider import redis as provider
 from lbcore.provider.keys import reading_of
 from tests.integration.test_docker import api, ask, becomes, instance
@@ -238,6 +240,37 @@ def test_a_server_without_events_is_polled(tmp_path: Path) -> None:
         assert provider.AGAIN_S == 30
     finally:
         server.stop()
+
+
+def test_a_user_who_may_not_listen_to_events_is_served_by_polling(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """New users of Redis may use no channel, unless that is allowed."""
+    server.put("one")
+    rights = ("on", ">of-a-test", "~*", "resetchannels", "+@all")
+    server.client.execute_command("ACL", "SETUSER", "lb", *rights)
+
+    async def follow() -> None:
+        settings = RedisProvider(endpoints=[f"127.0.0.1:{server.port}"], username="lb", password="of-a-test")
+        changes = provider.RedisStore(settings).changes()
+        await anext(changes)
+        with pytest.raises(TimeoutError):  # and no failure, after which all would begin again
+            async with asyncio.timeout(2):
+                await anext(changes)
+
+    asyncio.run(follow())
+    (line,) = (record.getMessage() for record in caplog.records if "listen to events" in record.getMessage())
+    assert "changes are seen within 30 s" in line and "of-a-test" not in line
+
+
+@pytest.mark.parametrize("before", ["redis://:of-a-test@", "lb:of-a-test@", "rediss://of-a-test@"])
+def test_a_password_in_an_address_is_refused_and_not_told(before: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        provider.RedisStore(RedisProvider(endpoints=[f"{before}127.0.0.1:6379"]))
+    assert "127.0.0.1:6379" in str(error.value) and "of-a-test" not in str(error.value)
+    with pytest.raises(ValueError, match=r"127\.0\.0\.1:6379.*username and password are options") as refusal:
+        address_of(f"{before}127.0.0.1:6379")
+    assert "of-a-test" not in str(refusal.value)
 
 
 def test_a_password_and_a_database(tmp_path: Path) -> None:

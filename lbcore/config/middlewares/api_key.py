@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from lbcore.config.middlewares.header_names import HeaderName, OwnHeaderName
-from lbcore.config.model import SECRETS, Model
+from lbcore.config.model import SECRETS_OF_NAMES, Model
 
 
 class ApiKey(Model):
@@ -14,7 +14,7 @@ class ApiKey(Model):
     keep_key     servers get the key, too.
     """
 
-    keys: Annotated[list[str], SECRETS] = []
+    keys: Annotated[list[str], SECRETS_OF_NAMES] = []
     keys_file: str = ""
     header_name: HeaderName = "X-Api-Key"
     header_field: OwnHeaderName = ""

@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from typing import Annotated
 
 from lbcore.config.middlewares.header_names import OwnHeaderName
-from lbcore.config.model import SECRETS, Model
+from lbcore.config.model import SECRETS_OF_NAMES, Model
 from lbcore.passwords.hashes import kind_of
 
 
 class Users(Model):
     """Who may come in: `users`, and those of `users_file`, which is read again when it changes."""
 
-    users: Annotated[list[str], SECRETS] = []
+    users: Annotated[list[str], SECRETS_OF_NAMES] = []
     users_file: str = ""
     realm: str = ""
     remove_header: bool = False

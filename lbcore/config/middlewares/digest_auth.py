@@ -2,13 +2,17 @@
 
 import re
 from collections.abc import Iterator
+from typing import Annotated
 
 from lbcore.config.middlewares.basic_auth import Users
+from lbcore.config.model import SECRETS_OF_REALMS
 
 _DIGEST = re.compile(r"[0-9a-f]{32}")
 
 
 class DigestAuth(Users):
+    users: Annotated[list[str], SECRETS_OF_REALMS] = []
+
     def without_effect(self) -> Iterator[str]:
         """Users that no password lets in, as in Traefik."""
         realm = self.realm or "traefik"

@@ -36,7 +36,10 @@ class SharedRedis(Model):
 
 
 def address_of(endpoint: str) -> tuple[str, int]:
-    """Host and port. Raises ValueError."""
+    """Host and port. Raises ValueError, without what may be a password."""
+    if "@" in endpoint:
+        text = f"a name or a password stands in front of {endpoint.rpartition('@')[2]!r}"
+        raise ValueError(f"{text}: username and password are options of their own")
     host, colon, port = endpoint.strip().rpartition(":")
     if not colon or not host.strip("[]") or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
         raise ValueError(f"{endpoint!r} is no address: write host:port")

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field, field_validator
 
-from lbcore.config.model import Change, Model
+from lbcore.config.model import SECRETS, Change, Model
 from lbcore.config.numbers import Seconds
 
 MIN_SECRET_BYTES = 16
@@ -36,7 +36,7 @@ Secret = Annotated[str, AfterValidator(_check_secret)]
 class Signed(Model):
     """Extension: values that clients cannot forge. The first key signs, all keys are accepted."""
 
-    keys: Annotated[list[Secret], Field(min_length=1)]
+    keys: Annotated[list[Secret], Field(min_length=1, repr=False), SECRETS]
 
 
 class StickyCookie(Model):

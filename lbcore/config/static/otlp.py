@@ -85,8 +85,11 @@ class Otlp(Model):
 
     @property
     def place(self) -> str:
-        """Where it is, for texts."""
-        return self.grpc.endpoint if self.grpc is not None else self.http.endpoint
+        """Where it is, for texts; without a name and a password."""
+        if self.grpc is not None:
+            return self.grpc.endpoint.rpartition("@")[2]
+        parts = urlsplit(self.http.endpoint)
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
 
 
 class OtlpLog(Otlp):
