@@ -398,6 +398,23 @@ def test_a_route_that_changes_is_seen_and_its_generation_told(world: World) -> N
     eventually(lambda: ask(world, Ask("moving.test"))[0] == 404, "it is gone")
 
 
+def test_a_route_that_has_left_our_gateways_says_nothing_of_them(world: World) -> None:
+    def parents() -> list[Thing]:
+        found: list[Thing] = (world.cluster.get("HTTPRoute", "leaving", "infra").get("status") or {}).get("parents") or []
+        return found
+
+    world.cluster.apply(route("leaving", ["leaving.test"], [{"backendRefs": to("v1")}], parents=[{"name": "same"}, {"name": "hosts"}]))
+    eventually(lambda: len(parents()) == 2, "it is told of both")
+    twin = {"parentRef": {"name": "elsewhere"}, "controllerName": "example.com/lb", "conditions": []}
+    foreign = {"parentRef": {"name": "other"}, "controllerName": "example.com/other", "conditions": []}
+    thing = world.cluster.get("HTTPRoute", "leaving", "infra")
+    thing["status"]["parents"] += [foreign, twin]
+    thing["spec"]["parentRefs"] = [{"name": "elsewhere"}]
+    world.cluster.apply(thing)
+    eventually(lambda: parents() == [foreign, twin], "what it was at our Gateways is gone")
+    world.cluster.delete("HTTPRoute", "leaving", "infra")
+
+
 def test_statuses_are_written_once(world: World) -> None:
     """What says nothing new is not written: else writers and watchers would follow each other for ever."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from lbcore.provider.kubernetes import tasks
@@ -15,6 +15,7 @@ from lbcore.provider.kubernetes.watch import Kind, about
 
 PEM = "-----BEGIN"
 AUTHORITIES = ("tls.ca", "ca.crt")
+PAIR = ("tls.crt", "tls.key")
 
 
 def _of_secret(thing: Thing) -> Thing:
@@ -76,28 +77,28 @@ class Core:
                 if address.get("type") == "InternalIP" and address.get("address"):
                     yield str(address["address"])
 
-    def secret(self, namespace: str, name: str) -> dict[str, str]:
-        """The contents of a secret."""
+    def secret(self, namespace: str, name: str, only: Collection[str] = ()) -> dict[str, str]:
+        """The contents of a secret. `only`: these keys of it; what stands beside them may be no text, as a keystore."""
         if not name:
             raise Lacking("the name of a secret is missing")
-        return _texts(self._find(SECRETS, namespace, name), f"Secret {namespace}/{name}")
+        return _texts(self._find(SECRETS, namespace, name), f"Secret {namespace}/{name}", only)
 
     def secret_type(self, namespace: str, name: str) -> str:
         return str(self._find(SECRETS, namespace, name).get("type") or "")
 
     def pair(self, namespace: str, name: str) -> tuple[str, str]:
         """The certificate and the key in a secret, as PEM."""
-        data = self.secret(namespace, name)
-        for key in ("tls.crt", "tls.key"):
+        data = self.secret(namespace, name, PAIR)
+        for key in PAIR:
             _check(data.get(key, ""), f"Secret {namespace}/{name}: {key}")
         return data["tls.crt"], data["tls.key"]
 
     def authority(self, namespace: str, name: str, lenient: bool = True) -> str:
         """The authorities in a secret, as PEM. `lenient`: where it has one key, that counts, whatever its name."""
-        data = self.secret(namespace, name)
+        data = self.secret(namespace, name, AUTHORITIES)
         found = next((data[key] for key in AUTHORITIES if key in data), None)
-        if found is None and lenient and len(data) == 1:
-            found = next(iter(data.values()))
+        if found is None and lenient and len(mapping(self._find(SECRETS, namespace, name).get("data"))) == 1:
+            found = next(iter(self.secret(namespace, name).values()))
         if found is None:
             raise Lacking(f"Secret {namespace}/{name} has neither tls.ca nor ca.crt")
         return _check(found, f"Secret {namespace}/{name}")
@@ -111,10 +112,12 @@ class Core:
         return _check(found, f"ConfigMap {namespace}/{name}")
 
 
-def _texts(secret: Thing, named: str) -> dict[str, str]:
+def _texts(secret: Thing, named: str, only: Collection[str]) -> dict[str, str]:
     found = {}
     data = secret.get("data")
     for key, value in (data if isinstance(data, Mapping) else {}).items():
+        if only and key not in only:
+            continue
         try:
             found[str(key)] = base64.b64decode(str(value), validate=True).decode()
         except (binascii.Error, UnicodeDecodeError):

@@ -25,6 +25,7 @@ KINDS = frozenset(
 )
 STREAM_KINDS = frozenset(("inFlightConn", "ipWhiteList", "ipAllowList"))
 BASIC_AUTH = "kubernetes.io/basic-auth"
+ACCOUNT = ("username", "password")
 
 Content = dict[str, Any]
 
@@ -78,7 +79,7 @@ class _Reader:
 
     def basic_auth(self, part: Part) -> Content:
         namespace, name = self.source.namespace, part.text("secret")
-        data = self.context.core.secret(namespace, name)
+        data = self.context.core.secret(namespace, name, ACCOUNT)
         if self.context.core.secret_type(namespace, name) != BASIC_AUTH:
             return self.users(part)
         if "username" not in data or "password" not in data:
@@ -163,7 +164,7 @@ class _Reader:
             *("readTimeout", "writeTimeout", "dialTimeout"),
         )
         if name := redis.text("secret"):
-            data = self.context.core.secret(self.source.namespace, name)
+            data = self.context.core.secret(self.source.namespace, name, ACCOUNT)
             if "username" not in data or "password" not in data:
                 raise Lacking(f"Secret {self.source.namespace}/{name} has to have username and password")
             stored |= {"username": data["username"], "password": data["password"]}

@@ -27,7 +27,13 @@ from lbcore.provider.kubernetes.gateway_model import (
     kind_of,
 )
 from lbcore.provider.kubernetes.gateway_rules import hosts_in_common
-from lbcore.provider.kubernetes.gateway_status import class_status, gateway_status, policy_status, route_status
+from lbcore.provider.kubernetes.gateway_status import (
+    class_status,
+    gateway_status,
+    left_gateways,
+    policy_status,
+    route_status,
+)
 from lbcore.provider.kubernetes.gateway_streams import StreamRoute
 from lbcore.provider.kubernetes.names import normalize
 from lbcore.provider.kubernetes.shape import mapping, mappings, texts
@@ -109,8 +115,9 @@ def _steps(kinds: Mapping[str, Kind], controller: str) -> list[Step]:
     """The steps of a reading."""
 
     def read_route(context: GatewayContext, source: Source) -> None:
-        if parents := _Route(context, source).read():
-            make = route_status(parents, controller)
+        parents = _Route(context, source).read()
+        make = route_status(parents, controller) if parents else left_gateways(source.thing, controller)
+        if make is not None:
             context.draft.want(Wanted(kinds[source.kind], source.namespace, source.name, make))
 
     def say_of_class(context: GatewayContext, source: Source) -> None:

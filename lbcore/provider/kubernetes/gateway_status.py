@@ -8,7 +8,7 @@ from typing import Any
 
 from lbcore.provider.kubernetes.client import Thing
 from lbcore.provider.kubernetes.gateway_model import GROUP, Conditions, Content, Gateway, Listener, condition
-from lbcore.provider.kubernetes.shape import mappings
+from lbcore.provider.kubernetes.shape import mapping, mappings
 from lbcore.provider.kubernetes.status import WHEN
 
 MOST_ANCESTORS = 16  # of a policy
@@ -141,6 +141,30 @@ def route_status(parents: list[Content], controller: str) -> Callable[[Thing], T
         return {**status, "parents": [*others, *found]}
 
     return make
+
+
+def left_gateways(thing: Thing, controller: str) -> Callable[[Thing], Thing] | None:
+    """Of a route at none of our Gateways: without those that it names no more; None: its status has no such one.
+
+    What is said of Gateways that it names stays: they may be of another instance with the same controller.
+    """
+    spec, namespace = mapping(thing.get("spec")), mapping(thing.get("metadata")).get("namespace")
+    named = [_place(each, namespace) for each in mappings(spec.get("parentRefs"))]
+
+    def stays(parent: Content) -> bool:
+        is_ours = parent.get("controllerName") == controller
+        return not is_ours or _place(mapping(parent.get("parentRef")), namespace) in named
+
+    def make(status: Thing) -> Thing:
+        return {**status, "parents": [each for each in mappings(status.get("parents")) if stays(each)]}
+
+    return None if all(map(stays, mappings(mapping(thing.get("status")).get("parents")))) else make
+
+
+def _place(reference: Content, namespace: Any) -> tuple[Any, ...]:
+    """What a reference to a Gateway means, whatever of it is written."""
+    usual = {"group": GROUP, "kind": "Gateway", "namespace": namespace, "name": None, "sectionName": None, "port": None}
+    return tuple(reference.get(key) or default for key, default in usual.items())
 
 
 def policy_status(

@@ -3,6 +3,7 @@
 # ruff: noqa: E501
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -511,6 +512,35 @@ def test_users_of_secrets() -> None:
     account, lines = middlewares["default-a"].basic_auth, middlewares["default-b"].basic_auth
     assert account is not None and account.users == ["u:{SHA}UWuXg/ylF+7L0dBk2i0WUxCxl1k="] and account.realm == "r"
     assert lines is not None and lines.users == ["a:{SHA}x", "b:{SHA}y"] and lines.remove_header
+
+
+def test_keys_of_secrets_that_are_no_texts_hinder_no_others(tmp_path: Path) -> None:
+    """A Certificate of cert-manager may have a keystore beside its PEM."""
+
+    def kept(name: str, type_: str = "Opaque", **data: bytes) -> Thing:
+        encoded = {key.replace("_", "."): base64.b64encode(value).decode() for key, value in data.items()}
+        return {"kind": "Secret", "metadata": {"name": name}, "data": encoded, "type": type_}
+
+    pair, store = certificate(tmp_path, "c", "a.test"), b"\xfe\xed\xfe\xed\x00\x00"
+    crt, key = pair.certificate.read_bytes(), pair.key.read_bytes()
+    things = [
+        kept("s", "kubernetes.io/tls", tls_crt=crt, tls_key=key, ca_crt=crt, keystore_jks=store, truststore_jks=store),
+        kept("account", "kubernetes.io/basic-auth", username=b"u", password=b"p", more=store),
+        kept("odd", "kubernetes.io/basic-auth", username=b"u", password=store),
+        kept("lines", users=store),
+        kept("authority", other=store),
+        route("r", "Host(`a`)", [{"name": "web", "port": 80}], tls={"secretName": "s"}),
+        custom("ServersTransport", "t", {"rootCAs": [{"secret": "s"}], "certificatesSecrets": ["s"]}),
+        custom("ServersTransport", "wrong", {"rootCAs": [{"secret": "authority"}]}),
+        *(custom("Middleware", name, {"basicAuth": {"secret": name}}) for name in ("account", "odd", "lines")),
+    ]
+    reading = read(*WEB, *things)
+    assert [each.cert_file for each in reading.config.tls.certificates] == [crt.decode()]
+    assert not reading.config.http.servers_transports["default-t"].faults
+    middlewares = reading.config.http.middlewares
+    assert not middlewares["default-account"].faults
+    for thing in (middlewares["default-odd"], middlewares["default-lines"], reading.config.http.servers_transports["default-wrong"]):
+        assert "is no text in base64" in thing.faults[0]
 
 
 def test_objects_do_not_get_at_files_of_the_machine(tmp_path: Path) -> None:
