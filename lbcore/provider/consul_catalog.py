@@ -154,23 +154,26 @@ class CatalogStore(TagStore):
 
     async def _ask_nodes(self, nodes: list[str]) -> None:
         """Ask for all services by the nodes on which they are registered."""
-        found: dict[str, list[Answer]] = {}
-        checks: dict[tuple[str, str], list[Answer]] = {}
-        for check in await self._client.ask(CHECKS):
-            checks.setdefault((str(check.get("Node")), str(check.get("ServiceID") or "")), []).append(check)
         slots = asyncio.Semaphore(AT_ONCE)
+        answers: dict[str, Answer] = {}
 
         async def ask(name: str) -> None:
             async with slots:
-                answer = await self._client.ask(f"/v1/catalog/node/{quote(name, safe='')}") or {}
-            for service in (answer.get("Services") or {}).values():
-                of_both = checks.get((name, ""), []) + checks.get((name, str(service.get("ID"))), [])
-                entry = {"Node": answer["Node"], "Service": service, "Checks": of_both}
-                found.setdefault(str(service.get("Service")), []).append(entry)
+                answers[name] = await self._client.ask(f"/v1/catalog/node/{quote(name, safe='')}") or {}
 
         async with asyncio.TaskGroup() as group:
             for name in nodes:
                 group.create_task(ask(name))
+        # After that, so that an instance which has come meanwhile is not taken for one without checks.
+        checks: dict[tuple[str, str], list[Answer]] = {}
+        for check in await self._client.ask(CHECKS):
+            checks.setdefault((str(check.get("Node")), str(check.get("ServiceID") or "")), []).append(check)
+        found: dict[str, list[Answer]] = {}
+        for name, answer in answers.items():
+            for service in (answer.get("Services") or {}).values():
+                of_both = checks.get((name, ""), []) + checks.get((name, str(service.get("ID"))), [])
+                entry = {"Node": answer["Node"], "Service": service, "Checks": of_both}
+                found.setdefault(str(service.get("Service")), []).append(entry)
         self._known = found
 
     async def _ask_for(self, names: list[str]) -> None:

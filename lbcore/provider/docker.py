@@ -22,6 +22,7 @@ from lbcore.provider.follow import Reading
 from lbcore.provider.labels import Labelled, rule_data
 from lbcore.provider.places import binding_of, choose, host_address, lowest_port, networks_of
 from lbcore.provider.trust import holds, own_container, trusted_socket
+from lbcore.provider.web import AnswerError
 from lbcore.template.engine import normalize
 
 AT_ONCE = 16  # details that are asked for at the same time
@@ -97,6 +98,8 @@ class DockerStore(ExposingStore):
         self._grace = Grace(settings.replace_grace)
         self._results: dict[str, tuple[Answer, Round]] = {}  # of containers, for as long as their details are the same
         self._listens = False  # events come
+        self._polls = False  # they are refused: lists are all that tells of changes
+        self._silent: dict[str, str] = {}  # why containers cannot be asked about, by identity
         self._listed_at = float("-inf")
         self._moved = False  # networks have changed, and so what is near
         self._host: str | None = None
@@ -107,15 +110,22 @@ class DockerStore(ExposingStore):
         """See Store."""
         try:
             async with self._client.events(("container", "network")) as events:
-                self._listens, self._listed_at = True, float("-inf")
+                self._listens, self._polls, self._listed_at = True, False, float("-inf")
                 yield
                 async for event in events:
                     action = str(event.get("Action") or event.get("status") or "").partition(":")[0]
                     if action in EVENTS or action.startswith("health_status"):
                         self._note(event)
                         yield
+            return
+        except AnswerError as error:
+            if not self._client.lacks("events", error, f"containers are listed every {LIST_S:g} s"):
+                raise
         finally:
             self._listens = False
+        self._polls = True
+        yield
+        await asyncio.Event().wait()
 
     def _note(self, event: Answer) -> None:
         """Note the containers that an event names."""
@@ -141,7 +151,7 @@ class DockerStore(ExposingStore):
             self._dirty |= dirty
             raise
         reading = await asyncio.to_thread(self._reading, {key: known.details for key, known in self._known.items()})
-        if whole:
+        if whole and not self._polls and not self._silent:
             return reading
         list_s = max(self._listed_at + LIST_S - time.monotonic(), 0.0)
         return replace(reading, again_s=list_s if reading.again_s is None else min(reading.again_s, list_s))
@@ -152,17 +162,33 @@ class DockerStore(ExposingStore):
         if not isinstance(lines, list):
             raise ConfigError([Problem("", "the answer is no list of containers")])
         present = {str(line.get("Id")): _identity(line) for line in lines if isinstance(line, dict)}
-        known = self._known.items()
-        self._known = {key: each for key, each in known if present.get(key) == each.line and key not in dirty}
-        await self._ask({key: line for key, line in present.items() if key not in self._known})
+        self._known = {key: each for key, each in self._known.items() if key in present}
+        self._silent = {key: why for key, why in self._silent.items() if key in present}
+        as_before = {key for key, each in self._known.items() if present[key] == each.line and key not in dirty}
+        await self._ask({key: line for key, line in present.items() if key not in as_before})
 
     async def _ask(self, lines: Mapping[str, Any]) -> None:
-        """Ask for the details of containers, each with its line in the list. One may be gone meanwhile."""
+        """Ask for the details of containers, each with its line in the list. One may be gone meanwhile.
+
+        One about which the daemon fails (a layer of it is lost, it is being removed) hinders no others: what was known
+        of it counts as long as it runs, and it is asked about again.
+        """
         slots = asyncio.Semaphore(AT_ONCE)
 
         async def ask(key: str, line: Any) -> None:
             async with slots:
-                answer = await self._client.ask(f"/containers/{key}/json", missing=False)
+                try:
+                    answer = await self._client.ask(f"/containers/{key}/json", missing=False)
+                except AnswerError as error:
+                    if error.status < 500 and error.status != 409:
+                        raise
+                    self._silent[key] = str(error)
+                    if line is not None and line.get("State") not in (None, "running", "paused"):
+                        self._known.pop(key, None)
+                    elif key in self._known:
+                        self._known[key] = _Known(None, self._known[key].details)
+                    return
+            self._silent.pop(key, None)
             if isinstance(answer, dict):
                 self._known[key] = _Known(line, answer)
             else:
@@ -177,6 +203,8 @@ class DockerStore(ExposingStore):
     def _reading(self, by_id: Mapping[str, Answer]) -> Reading:
         """What containers say, by their details."""
         found = Round()
+        for key, why in sorted(self._silent.items()):
+            found.problems.append(f"container {key[:12]} cannot be asked about: {why}")
         self._host = None
         trusted = self._about_own.among(by_id), trusted_socket(self._settings.endpoint)
         if self._moved or trusted != self._trusted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
@@ -13,6 +14,7 @@ from lbcore.config.static.providers import DockerApi
 from lbcore.provider.web import AnswerError, WebClient
 
 NEWEST = (1, 51)  # version of the API that is understood
+REFUSALS = frozenset({403, 404, 405, 501})  # of a proxy in front of a daemon that lets some questions pass alone
 BEFORE_S = 1  # events are asked for from this time before the connection, as the clock of the server has it in seconds
 
 
@@ -31,6 +33,8 @@ class DockerClient:
         )
         self.place = self._web.place
         self._version = ""
+        self._lacks: set[str] = set()  # what is refused, which was logged
+        self._log = logging.getLogger(f"lbcore.provider.{provider}")
 
     async def close(self) -> None:
         """Close the connections."""
@@ -63,6 +67,13 @@ class DockerClient:
             return read_json(body)
         except ValueError as error:
             raise AnswerError(f"an answer to {path} is no JSON: {error}") from None
+
+    def lacks(self, what: str, error: AnswerError, instead: str) -> bool:
+        """Whether something is refused for good, which is logged once; else it may be answered later."""
+        if error.status in REFUSALS and what not in self._lacks:
+            self._lacks.add(what)
+            self._log.warning("%s: %s cannot be had: %s; %s", self.place, what, error, instead)
+        return error.status in REFUSALS
 
     @asynccontextmanager
     async def events(self, kinds: tuple[str, ...]) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:

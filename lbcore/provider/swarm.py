@@ -18,6 +18,7 @@ from lbcore.provider.follow import Reading
 from lbcore.provider.labels import Labelled, rule_data
 from lbcore.provider.places import Network, choose
 from lbcore.provider.trust import holds, own_container, trusted_socket
+from lbcore.provider.web import AnswerError
 
 Answer = dict[str, Any]
 INGRESS = "ingress"  # the network of published ports, in which every service is that has some
@@ -35,19 +36,36 @@ class SwarmStore(ExposingStore):
 
     async def changes(self) -> AsyncIterator[None]:
         """See Store. Tasks have no events: these are seen by reading again."""
-        async with self._client.events(("service", "node", "network")) as events:
-            yield
-            async for _ in events:
+        try:
+            async with self._client.events(("service", "node", "network")) as events:
                 yield
+                async for _ in events:
+                    yield
+            return
+        except AnswerError as error:
+            every_s = self._settings.refresh_seconds.total_seconds()
+            if not self._client.lacks("events", error, f"services are read every {every_s:g} s"):
+                raise
+        yield
+        await asyncio.Event().wait()
 
     async def read(self) -> Reading:
         """See Store."""
         asked = ("/services", None), ("/tasks", {"filters": {"desired-state": ["running"]}}), ("/networks", None)
-        answers = [await self._client.ask(path, query) for path, query in (*asked, ("/nodes", None))]
+        answers = [*[await self._client.ask(path, query) for path, query in asked], await self._nodes()]
         if not all(isinstance(answer, list) for answer in answers):
             raise ConfigError([Problem("", "the answer is no list of services")])
         services, tasks, networks, nodes = answers
         return await asyncio.to_thread(self._reading, services, tasks, networks, nodes)
+
+    async def _nodes(self) -> Any:
+        """The nodes, of which nothing but the address is needed, and that by tasks in the network of the host alone."""
+        try:
+            return await self._client.ask("/nodes")
+        except AnswerError as error:
+            if not self._client.lacks("nodes", error, "tasks in the network of their host have no address"):
+                raise
+            return []
 
     def _reading(
         self, services: list[Answer], tasks: list[Answer], networks: list[Answer], nodes: list[Answer]

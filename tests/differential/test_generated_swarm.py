@@ -53,6 +53,17 @@ class Place:
             self.tasks.append(task(self.service, slot + 1, at, rng.choice(STATES)))
 
 
+def test_a_proxy_that_passes_no_events_on(tmp_path: Path) -> None:
+    labels = {"traefik.http.routers.sentinel.rule": "Host(`sentinel`)"}
+    port = {"traefik.http.services.sentinel.loadbalancer.server.port": "80"}
+    sentinel = service("sentinel", labels | port, "vip", {"back": "10.92.0.2/24"})
+    tasks = [task(sentinel, slot, {"back": [f"10.92.0.{slot + 2}/24"]}) for slot in (1, 2)]
+    with swarm_api([sentinel], tasks, NETWORKS, refuses=("/events",)) as url:
+        theirs, ours = both(tmp_path, "swarm", {"endpoint": url})
+    told = [found["http services"]["sentinel@swarm"]["loadBalancer"]["servers"] for found in (theirs, ours)]
+    assert told[0] == told[1] and len(told[1]) == 2
+
+
 RULES = ("", "Host(`{{ .ContainerName | lower }}.{{ .Name }}`)")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import threading
@@ -14,8 +15,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from lbcore.config.static.providers import CatalogEndpoint, ConsulCatalogProvider
+from lbcore.provider.consul_catalog import CatalogStore
+from lbcore.provider.follow import Reading
 from tests.integration.test_docker import Watch, api, ask, becomes, points
 from tests.integration.test_stores import seen
+from tests.support.docker import guarded
 from tests.support.instance import Backend, Instance, eventually, running
 from tests.support.ports import free_port
 from tests.support.stores import Consul
@@ -99,6 +104,33 @@ def test_services_of_consul_come_and_go(tmp_path: Path) -> None:
             register(consul, "n1", "new", tags("new"), ports[1])
             becomes(lb, "new", 200)
             assert ask(lb.port, "web")[0] == 200
+
+
+def test_an_instance_that_comes_while_all_are_read_is_not_taken_for_healthy(tmp_path: Path) -> None:
+    """Its check is not in a list that was asked for before it has come."""
+    with consul_in(tmp_path) as consul:
+        for name in "ab":
+            register(consul, name, name, tags(name), 1, "passing")
+        came: list[str] = []
+
+        def between(path: str) -> None:
+            if not came and path.startswith(("/v1/health/state/", "/v1/catalog/node/")):
+                came.append(path)
+                register(consul, "a2", "a", tags("a"), 2, "critical")
+
+        with guarded(consul.port, between=between) as guard:
+            endpoint = CatalogEndpoint(address=guard.url.replace("tcp://", "http://"))
+
+            async def read() -> Reading:
+                store = CatalogStore(ConsulCatalogProvider(endpoint=endpoint, watch=False), "")
+                try:
+                    return await store.read()
+                finally:
+                    await store.close()
+
+            service = asyncio.run(read()).config.http.services["a"]
+        assert came and service.load_balancer is not None
+        assert [server.url for server in service.load_balancer.servers] == ["http://127.0.0.1:1"]
 
 
 def test_tags_beside_traefik(tmp_path: Path) -> None:

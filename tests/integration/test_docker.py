@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -15,7 +16,7 @@ import pytest
 
 from lbcore.provider.trust import Own, own_container
 from tests.support.command import run_command
-from tests.support.docker import Docker, Podman, docker
+from tests.support.docker import Docker, Podman, docker, guarded
 from tests.support.instance import Instance, eventually, running
 from tests.support.ports import free_port
 
@@ -378,6 +379,39 @@ def test_a_daemon_that_goes_away_and_comes_back(tmp_path: Path) -> None:
         finally:
             engine.close()
         assert len([line for line in lb.log.splitlines() if "provider docker" in line and "ERROR" in line]) <= 8
+
+
+def test_a_proxy_that_passes_no_events_on(engine: Docker, tmp_path: Path) -> None:
+    port = free_port()
+    engine.run("one", labels("one", port), port=port)
+    with guarded(engine.port, {"/events": 403}) as guard, instance(tmp_path, guard.url) as lb:
+        becomes(lb, "one", 200)
+        engine.run("two", labels("two", port))
+        becomes(lb, "two", 200)
+        engine.remove("two")
+        becomes(lb, "two", 503)
+        assert len(re.findall("events cannot be had: it answers 403; containers are listed every 10 s", lb.log)) == 1
+        (state,) = api(lb, "/api/providers")
+        assert state["problems"] == []
+
+
+def test_a_container_about_which_the_daemon_fails_hinders_no_other(engine: Docker, tmp_path: Path) -> None:
+    port = free_port()
+    known = engine.run("known", labels("known", port), port=port)
+    with guarded(engine.port) as guard, instance(tmp_path, guard.url) as lb:
+        becomes(lb, "known", 200)
+        fresh = engine.create("fresh", labels("fresh", port))
+        guard.refuses = {f"/{known}/json": 500, f"/{fresh}/json": 500}
+        engine.ask("POST", f"/containers/{fresh}/start")
+        engine.ask("POST", f"/containers/{known}/rename", name="renamed")
+        engine.run("other", labels("other", port))
+        becomes(lb, "other", 200)
+        lb.logged(f"container {fresh[:12]} cannot be asked about: it answers 500")
+        lb.logged(f"container {known[:12]} cannot be asked about: it answers 500")
+        assert (status(lb, "known"), status(lb, "fresh")) == (200, 404)
+        guard.refuses = {}
+        becomes(lb, "fresh", 200)
+        eventually(lambda: api(lb, "/api/providers")[0]["problems"] == [], "no problem")
 
 
 def test_check_shows_what_a_live_docker_would_give(engine: Docker, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Nothing is sent to its networks: they may lead out of this machine.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Iterator
@@ -12,11 +13,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from lbcore.config.static.providers import SwarmProvider
+from lbcore.provider.follow import Reading
+from lbcore.provider.swarm import SwarmStore
 from tests.integration.test_docker import api, ask, becomes, instance
 from tests.support.command import run_command
 from tests.support.docker import IMAGE, Docker, docker
 from tests.support.instance import Instance, eventually
 from tests.support.ports import free_port
+from tests.support.swarm_api import service, swarm_api, task
 
 
 @contextmanager
@@ -59,6 +64,24 @@ def spec(name: str, labels: dict[str, str], replicas: int, network: str) -> dict
         },
         "Mode": {"Replicated": {"Replicas": replicas}},
     }
+
+
+def test_nodes_that_nobody_may_see_hinder_no_services() -> None:
+    labels = {"traefik.http.routers.web.rule": "Host(`web`)"}
+    labels["traefik.http.services.web.loadbalancer.server.port"] = "80"
+    web = service("web", labels, "vip", {"back": "10.92.0.2/24"})
+    tasks = [task(web, 1, {"back": ["10.92.0.3/24"]}), task(web, 2, {"host": []})]
+
+    async def read(url: str) -> Reading:
+        store = SwarmStore(SwarmProvider(endpoint=url))
+        try:
+            return await store.read()
+        finally:
+            await store.close()
+
+    with swarm_api([web], tasks, ["back", "host"], refuses=("/nodes",)) as url:
+        balancer = asyncio.run(read(url)).config.http.services["web"].load_balancer
+    assert balancer is not None and [server.url for server in balancer.servers] == ["http://10.92.0.3:80"]
 
 
 def test_services_and_their_tasks(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import io
 import re
 import shutil
@@ -10,8 +11,10 @@ import signal
 import subprocess
 import tarfile
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +202,69 @@ class Podman(Docker):
 def docker(driver: str = "vfs") -> Iterator[Docker]:
     """A dockerd for a block."""
     found = Docker(driver=driver)
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+class Guard:
+    """A proxy in front of a dockerd, as operators have one who give nobody its socket. It passes questions on.
+
+    refuses  statuses by expressions of paths, which may be changed at any time.
+    between  called with a path when it was answered, before the answer is passed on.
+    """
+
+    def __init__(self, port: int, refuses: Mapping[str, int], between: Callable[[str], None] | None = None) -> None:
+        guard = self
+        self.refuses = dict(refuses)
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, format: str, *arguments: object) -> None:
+                pass
+
+            def do_GET(self) -> None:
+                self.close_connection = True
+                refused = [status for path, status in guard.refuses.items() if re.search(path, self.path)]
+                if refused:
+                    body = b"<html><body><h1>Forbidden</h1></body></html>"
+                    self.send_response(refused[0])
+                    self.send_header("Content-Length", str(len(body)))
+                    self.end_headers()
+                    self.wfile.write(body)
+                    return
+                to = http.client.HTTPConnection("127.0.0.1", port)
+                with contextlib.closing(to), contextlib.suppress(OSError):
+                    to.request("GET", self.path)
+                    answer = to.getresponse()
+                    if between is not None:
+                        between(self.path)
+                    self.send_response(answer.status)
+                    for name in ("Content-Type", "Api-Version", "Date"):
+                        if name in answer.headers:
+                            self.send_header(name, answer.headers[name])
+                    self.send_header("Connection", "close")
+                    self.end_headers()
+                    while part := answer.read1(65536):
+                        self.wfile.write(part)
+                        self.wfile.flush()
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        self.url = f"tcp://127.0.0.1:{self._server.server_address[1]}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@contextlib.contextmanager
+def guarded(port: int, refuses: Mapping[str, int] | None = None, **more: Any) -> Iterator[Guard]:
+    """A proxy for a block. `more`: as of `Guard`."""
+    found = Guard(port, refuses or {}, **more)
     try:
         yield found
     finally:

@@ -12,7 +12,7 @@ import json
 import re
 import threading
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -59,8 +59,10 @@ def task(of: Thing, slot: int, networks: Mapping[str, Sequence[str]], state: str
 
 
 @contextlib.contextmanager
-def swarm_api(services: Sequence[Thing], tasks: Sequence[Thing], networks: Sequence[str]) -> Iterator[str]:
-    """The API for a block: where it answers."""
+def swarm_api(
+    services: Sequence[Thing], tasks: Sequence[Thing], networks: Sequence[str], refuses: Collection[str] = ()
+) -> Iterator[str]:
+    """The API for a block: where it answers. `refuses`: paths that a proxy in front of it lets nobody ask."""
     lists = {
         "/services": list(services),
         "/tasks": list(tasks),
@@ -75,9 +77,9 @@ def swarm_api(services: Sequence[Thing], tasks: Sequence[Thing], networks: Seque
         def log_message(self, format: str, *arguments: object) -> None:
             pass
 
-        def say(self, thing: Any) -> None:
+        def say(self, thing: Any, status: int = 200) -> None:
             body = json.dumps(thing).encode()
-            self.send_response(404 if thing is None else 200)
+            self.send_response(404 if thing is None else status)
             self.send_header("Api-Version", VERSION)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
@@ -91,7 +93,9 @@ def swarm_api(services: Sequence[Thing], tasks: Sequence[Thing], networks: Seque
         def do_GET(self) -> None:
             url = urllib.parse.urlsplit(self.path)
             path = re.sub(r"^/v[\d.]+", "", url.path)
-            if path == "/events":  # there are none
+            if any(path == each or path.startswith(f"{each}/") for each in refuses):
+                self.say({"message": "forbidden by administrative rules"}, 403)
+            elif path == "/events":  # there are none
                 self.send_response(200)
                 self.send_header("Transfer-Encoding", "chunked")
                 self.end_headers()
