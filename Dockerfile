@@ -21,7 +21,8 @@ LABEL org.opencontainers.image.title="lbcore" \
 COPY --from=build /opt/lbcore /opt/lbcore
 COPY packaging/container/lbcore.yml /usr/share/lbcore/lbcore.yml
 ENV PATH=/opt/lbcore/bin:$PATH PYTHONDONTWRITEBYTECODE=1
-WORKDIR /var/empty
+# As in the image of Traefik: /traefik.yml is found, and acme.json is /acme.json.
+WORKDIR /
 # No name is needed: a number works where the image has no such user.
 USER 65532:65532
 EXPOSE 8000 8080

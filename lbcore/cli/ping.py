@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import ssl
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,7 @@ def ask(static: StaticConfig) -> tuple[str, int, str]:
         connection = UnixConnection(address.path, TIMEOUT_S)
         url = f"unix:{address.path}/ping"
     else:
-        host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
+        host = _reached_at(address)
         named = f"[{host}]" if ":" in host else host
         url = f"{'https' if context else 'http'}://{named}:{address.port}/ping"
         if context is not None:
@@ -51,3 +52,28 @@ def ask(static: StaticConfig) -> tuple[str, int, str]:
         raise PingError(str(error)) from error
     finally:
         connection.close()
+
+
+def accepts(static: StaticConfig) -> str:
+    """The name of an entry point that accepts connections, if any has to. Raises PingError."""
+    for name, point in static.entry_points.items():
+        try:
+            address = Address.parse(point.address)
+            if point.is_udp or not (address.path or address.port):
+                continue
+            with socket.socket(socket.AF_UNIX) if address.path else socket.socket(_family(address)) as client:
+                client.settimeout(TIMEOUT_S)
+                client.connect(address.path or (_reached_at(address), address.port))
+        except (OSError, ValueError) as error:
+            raise PingError(f"entry point {name}: {error}") from error
+        return name
+    return ""
+
+
+def _reached_at(address: Address) -> str:
+    """The host by which this machine reaches itself."""
+    return {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
+
+
+def _family(address: Address) -> int:
+    return socket.AF_INET6 if ":" in address.host else socket.AF_INET

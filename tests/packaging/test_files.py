@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.support.command import run_command
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
@@ -56,9 +58,31 @@ def test_units_of_systemd_can_be_read(tmp_path: Path) -> None:
     assert done.returncode == 0 and done.stderr == "", done.stderr
 
 
+def test_systemd_opens_no_ports_unless_that_was_asked_for(tmp_path: Path) -> None:
+    """Its socket would take the place of an address at the next boot, or have a name that no entry point has."""
+    units = tmp_path / "etc/systemd/system"
+    units.mkdir(parents=True)
+    for path in UNITS.glob("lbcore.*"):
+        (units / path.name).write_text(path.read_text())
+    for name in ("service", "socket"):
+        done = run("systemctl", f"--root={tmp_path}", "enable", f"lbcore.{name}")
+        assert done.returncode == 0, done.stderr
+        found = {path.name for path in units.glob("*.wants/*")}
+        assert found == ({"lbcore.service"} if name == "service" else {"lbcore.service", "lbcore.socket"})
+
+
 def test_the_sockets_of_systemd_are_entry_points() -> None:
     names = re.findall(r"FileDescriptorName=(\w+)", (UNITS / "lbcore.socket").read_text())
     assert set(names) <= yaml.safe_load((UNITS / "traefik.yml").read_text())["entryPoints"].keys()
+
+
+def test_an_object_that_is_broken_does_not_keep_the_service_from_starting(tmp_path: Path) -> None:
+    """`lbcore check` fails for it, and `lbcore run` serves all others."""
+    (tmp_path / "app.yml").write_text("http: {routers: {a: {rule: Host(`a`), service: none}}}")
+    (tmp_path / "traefik.yml").write_text(f"providers: {{file: {{directory: {tmp_path}}}}}")
+    assert run_command("check", tmp_path / "app.yml").returncode == 1
+    before = re.findall(r"^ExecStartPre=(.*)$", (UNITS / "lbcore.service").read_text(), re.MULTILINE)
+    assert before and all(command.startswith("-") for command in before)
 
 
 @pytest.mark.parametrize("name", ["packaging/systemd/traefik.yml", "packaging/container/lbcore.yml"])
@@ -84,6 +108,12 @@ def test_the_container_has_no_root_and_is_checked() -> None:
     assert re.search(r"^USER 65532:65532$", last, re.MULTILINE)
     assert re.search(r'^HEALTHCHECK .*CMD \["lbcore", "healthcheck"\]$', last, re.MULTILINE)
     assert "RUN" not in last
+
+
+def test_files_are_found_in_the_container_where_traefik_finds_them() -> None:
+    """`./traefik.yml:/traefik.yml` and `./acme.json:/acme.json` in a file of compose."""
+    text = (ROOT / "Dockerfile").read_text()
+    assert "\nWORKDIR /\n" in text[text.rindex("\nFROM ") :]
 
 
 def test_the_debian_packages_of_a_target_are_named_before_they_are_installed(tmp_path: Path) -> None:

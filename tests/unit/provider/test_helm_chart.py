@@ -36,7 +36,13 @@ def _required(text: Any, value: Any) -> Any:
     return value
 
 
-FUNCTIONS = {**FILE_FUNCTIONS, "required": _required}  # Helm's own that the chart uses
+def _include(name: Any, data: Any) -> str:
+    template = syntax.parse((CHART.parent / str(name)).read_text(), FUNCTIONS, lambda name: (f"no function {name}", ""))
+    return render(template, data, FUNCTIONS).text
+
+
+FUNCTIONS = {**FILE_FUNCTIONS, "required": _required, "include": _include}  # Helm's own that the chart uses
+TEMPLATE = {"BasePath": "lbcore/templates"}
 
 
 def validate(thing: Object, version: str) -> None:
@@ -57,7 +63,7 @@ def rendered(values: Object) -> list[Object]:
     found = []
     for path in sorted((CHART / "templates").glob("*.yaml")):
         template = syntax.parse(path.read_text(), FUNCTIONS, lambda name: (f"no function {name}", ""))
-        text = render(template, {"Values": values, "Release": RELEASE}, FUNCTIONS).text
+        text = render(template, {"Values": values, "Release": RELEASE, "Template": TEMPLATE}, FUNCTIONS).text
         found += [thing for thing in yaml.safe_load_all(text) if thing]
     return found
 
@@ -198,6 +204,18 @@ def test_no_value_is_forgotten() -> None:
         return set().union(*(leaves(value, f"{path}.{key}".lstrip(".")) for key, value in place.items()))
 
     assert {f".{leaf}" for leaf in leaves(copy.deepcopy(values), "")} <= used
+
+
+def test_pods_are_replaced_when_the_static_file_changes_and_not_otherwise() -> None:
+    def pods(*changes: tuple[str, Any]) -> Object:
+        template: Object = one(rendered(changed(*changes)), "Deployment")["spec"]["template"]
+        return template
+
+    before = one(rendered_by_default(), "Deployment")["spec"]["template"]
+    for change in (("logs.level", "DEBUG"), ("additionalConfig", {"core": {"defaultRuleSyntax": "v2"}})):
+        assert pods(change) != before, change
+    assert pods(("service.annotations", {"a": "b"})) == before
+    assert pods(("deployment.podAnnotations", {"a/b": "1"}))["metadata"]["annotations"]["a/b"] == "1"
 
 
 def test_without_an_image_it_says_what_is_missing() -> None:
