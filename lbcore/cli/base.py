@@ -10,6 +10,8 @@ from typing import Any, NoReturn
 
 import click
 
+from lbcore.remote.printable import printable
+
 Arguments = list[str]
 
 # Of all commands that ask a running instance. What is wrong with the arguments is 1 there, too: 2 has another meaning.
@@ -88,12 +90,12 @@ def print_problems(problems: Sequence[Any]) -> None:
 
     found = lines(problems)
     for line in found:
-        click.echo(f"error: {line}", err=True)
+        click.echo(f"error: {printable(line)}", err=True)
     if found:
         click.echo(f"{len(found)} problem{'s' if len(found) > 1 else ''}", err=True)
 
 
 def fail(problem: str) -> NoReturn:
     """Print a problem, and exit with 1."""
-    click.echo(f"error: {problem}", err=True)
+    click.echo(f"error: {printable(problem)}", err=True)
     sys.exit(1)

@@ -13,6 +13,7 @@ import click
 from lbcore.cli.asking import API, TOKEN, needs_token
 from lbcore.cli.base import AskingCommand, Commands, fail, print_problems
 from lbcore.errors import system_message_of
+from lbcore.remote.printable import printable
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -42,7 +43,7 @@ def list_certificates(files: tuple[Path, ...], as_json: bool, url: str) -> None:
         click.echo("no certificates")
     for view in views if not as_json else ():
         names = ", ".join(view["sans"]) or view["commonName"] or "no name"
-        click.echo(f"{_left(view)}  {view['keyType']} {view['keySize']}  {names}  {view['name'][:16]}")
+        click.echo(f"{_left(view)}  {view['keyType']} {view['keySize']}  {printable(names)}  {view['name'][:16]}")
     sys.exit(2 if any(view["status"] == "expired" for view in views) else 0)
 
 
@@ -73,7 +74,7 @@ def show_certificate(name: str, as_json: bool, url: str) -> None:
         click.echo(json.dumps(views, indent=2))
     for view in views if not as_json else ():
         for key, value in view.items():
-            click.echo(f"{key}: {', '.join(value) if isinstance(value, list) else value}")
+            click.echo(printable(f"{key}: {', '.join(value) if isinstance(value, list) else value}"))
         click.echo(f"left: {_left(view)}")
 
 

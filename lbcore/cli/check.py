@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from lbcore.cli.base import Command
+from lbcore.remote.printable import printable
 
 
 @click.command(cls=Command)
@@ -50,11 +51,11 @@ def check(files: tuple[Path, ...], config: tuple[Path, ...], provider: str, endp
     for file in files or (None,):
         report = check_store(provider, file, endpoint) if provider else check_file(file or Path(), traefik)
         for line in report.runs:
-            click.echo(line)
+            click.echo(printable(line))
         for line in report.warnings:
-            click.echo(f"warning: {line}", err=True)
+            click.echo(f"warning: {printable(line)}", err=True)
         for line in report.problems:
-            click.echo(f"error: {line}", err=True)
+            click.echo(f"error: {printable(line)}", err=True)
         found += len(report.problems)
     if found:
         click.echo(f"{found} problem{'s' if found > 1 else ''}", err=True)

@@ -12,6 +12,7 @@ import click
 from lbcore.cli.asking import API, TOKEN, needs_token, services_named
 from lbcore.cli.base import AskingCommand, fail
 from lbcore.cli.weights import LAYER, find, members_named
+from lbcore.remote.printable import printable
 
 if TYPE_CHECKING:
     from lbcore.remote.client import ApiClient
@@ -123,7 +124,7 @@ def _act(
     except ApiError as error:
         fail(str(error))
     for answer in answers:
-        click.echo(json.dumps(answer) if as_json else answer["message"])
+        click.echo(json.dumps(answer) if as_json else printable(answer["message"]))
     return client, of, node
 
 

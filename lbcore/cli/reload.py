@@ -12,6 +12,7 @@ import click
 from lbcore.cli.asking import API, TOKEN, needs_token
 from lbcore.cli.base import EXIT_DOWN, AskingCommand, fail
 from lbcore.errors import system_message_of
+from lbcore.remote.printable import printable
 
 if TYPE_CHECKING:
     from lbcore.remote.client import ApiClient
@@ -85,9 +86,9 @@ def _tell(state: dict[str, Any], as_json: bool) -> None:
             click.echo(f"refused: configuration {reload['generation']} stays")
         else:
             changed = reload.get("changed") or f"nothing has changed{_since(reload.get('lastChange'))}"
-            click.echo(f"configuration {reload['generation']} is in force: {changed}")
+            click.echo(f"configuration {reload['generation']} is in force: {printable(changed)}")
         for text in problems:
-            click.echo(f"error: {text}", err=True)
+            click.echo(f"error: {printable(text)}", err=True)
     if problems:
         raise SystemExit(EXIT_DOWN)
 

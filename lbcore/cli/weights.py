@@ -10,6 +10,7 @@ import click
 
 from lbcore.cli.asking import TOKEN, Look, needs_token, services_named, viewing
 from lbcore.cli.base import EXIT_DOWN, EXIT_WELL, AskingCommand, fail
+from lbcore.remote.printable import printable
 
 if TYPE_CHECKING:
     from lbcore.remote.client import ApiClient
@@ -149,4 +150,4 @@ def _tell(node: dict[str, Any], as_json: bool) -> None:
         return
     for row in rows:
         override = " (overridden)" if "overriddenWeight" in row else ""
-        click.echo(f"{row['member']}: {row['effectiveWeight']}{override}")
+        click.echo(f"{printable(row['member'])}: {row['effectiveWeight']}{override}")

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Column, Table
 from rich.text import Text
 from rich.tree import Tree
+
+from lbcore.remote.printable import printable
 
 Node = dict[str, Any]
 UNLIMITED = 100_000  # columns
 
 
+class PlainConsole(Console):
+    """A console to which texts say nothing: names and rules are written by whoever starts a container."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+
 def console_for(output: TextIO) -> Console:
     """The console for an output; lines are wrapped only for a terminal."""
-    return Console(file=output, soft_wrap=False) if output.isatty() else Console(file=output, width=UNLIMITED)
+    return PlainConsole(file=output, soft_wrap=False) if output.isatty() else PlainConsole(file=output, width=UNLIMITED)
 
 
 def problem_lines(state: Node) -> list[Text]:

@@ -475,3 +475,33 @@ def test_ping_tells_containers_how_it_is(tmp_path: Path) -> None:
         (tmp_path / "other.yml").write_text(json.dumps({**static, "ping": {"entryPoint": "none"}}))
         code, text = lbcore("healthcheck", "--config", str(tmp_path / "other.yml"))
         assert code == 1 and "missing none entry point" in text
+
+
+def test_names_and_rules_of_others_say_nothing_to_the_terminal(tmp_path: Path) -> None:
+    """Whoever starts a container chooses them."""
+    clear = "\x1b[2J\x9b2J\u202e"
+    routers = {
+        f"a{clear}": {"rule": f"PathPrefix(`/{clear}`)", "service": f"b{clear}"},
+        f"wrong{clear}": {"rule": f"Hst(`{clear}`)", "service": f"none{clear}"},
+    }
+    balancer = {"servers": [{"url": "http://127.0.0.1:1"}], "healthCheck": {"path": "/"}}
+    services = {f"b{clear}": {"loadBalancer": balancer}}
+    static = {
+        "entryPoints": {"web": {"address": "127.0.0.1:0"}, "traefik": {"address": "127.0.0.1:0"}},
+        "api": {"insecure": True, "token": TOKEN},
+    }
+    with running(tmp_path, {"http": {"routers": routers, "services": services}}, static=static, workers=1) as lb:
+        lb.runs(1)
+        api = f"http://127.0.0.1:{lb.logged(r'entry point traefik listens on .*:([0-9]+)')[1]}"
+        shown = on_a_terminal("routes", "--api", api, columns=200).decode()
+        for command in (
+            ("routes",), ("status",), ("top", "--count", "1", "--interval", "0.1"), ("weights", f"b{clear}"),
+            ("weights", f"none{clear}"), ("explain", f"GET http://x/{clear}"),
+            ("eject", f"b{clear}", "http", "--force", "--token", TOKEN),
+        ):  # fmt: skip
+            shown += lbcore(*command, "--api", api)[1]
+        (name,) = (each["name"] for each in json.loads(lbcore("routes", "PathPrefix", "--api", api, "--json")[1]))
+        assert name == f"a{clear}@file", "programs get what it is"
+    shown += lbcore("check", str(tmp_path / "dynamic" / "dynamic.yml"))[1]
+    assert "a\\x1b[2J\\x9b2J\\u202e@file" in shown
+    assert not [each for each in ("\x1b[2J", "\x9b", "\u202e") if each in shown], shown
