@@ -12,6 +12,8 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from kazoo.exceptions import KazooException
+from kazoo.handlers.threading import KazooTimeoutError
 
 from tests.integration.test_docker import Watch, api, ask, becomes, points
 from tests.support.command import run_command
@@ -295,8 +297,38 @@ def test_a_cluster_of_etcd_loses_members(tmp_path: Path) -> None:
             member.close()
 
 
+@pytest.mark.timeout(900)
+def test_an_ensemble_of_zookeeper_loses_members(tmp_path: Path) -> None:
+    """Each in turn: one is that to which lbcore is connected, and one leads."""
+    peers = {number: (free_port(), free_port()) for number in (1, 2, 3)}
+    members = {number: ZooKeeper(tmp_path / str(number), number, peers) for number in peers}
+    try:
+        eventually(lambda: all(member.answers() for member in members.values()), "an ensemble", 120)
+        endpoints = [f"127.0.0.1:{member.port}" for member in members.values()]
+        eventually(partial(puts, members[1], {**router("r"), **SERVICE}), "it takes keys", 120)
+        with follows(tmp_path, members[1], endpoints=endpoints) as lb:
+            becomes(lb, "r", 502)
+            for number, other in ((1, 2), (2, 3), (3, 1)):
+                members[number].kill()
+                eventually(partial(puts, members[other], router(f"without-{number}")), "the others are one", 120)
+                becomes(lb, f"without-{number}", 502)
+                members[number].start()
+                eventually(members[number].answers, "it is back", 120)
+            # Nor does one keep lbcore that is there, and says nothing.
+            for number, other in ((1, 2), (2, 3), (3, 1)):
+                members[number].pause()
+                eventually(partial(puts, members[other], router(f"beside-{number}")), "the others are one", 120)
+                becomes(lb, f"beside-{number}", 502)
+                members[number].go_on()
+                eventually(members[number].answers, "it goes on", 120)
+            assert ask(lb.port, "r")[0] == 502
+    finally:
+        for member in members.values():
+            member.close()
+
+
 def puts(store: Store, values: Mapping[str, str]) -> bool:
-    with contextlib.suppress(AssertionError, httpx.HTTPError):
+    with contextlib.suppress(AssertionError, httpx.HTTPError, KazooException, KazooTimeoutError):
         store.put(values)
         return True
     return False

@@ -202,12 +202,33 @@ class Consul(Store):
 
 
 class ZooKeeper(Store):
+    """`peers`: two ports of each member of an ensemble by its number, of which `member` is this one."""
+
     name, key = "zookeeper", "zooKeeper"
     value_limit = 1_000_000
 
+    def __init__(self, folder: Path, member: int = 0, peers: Mapping[int, tuple[int, int]] | None = None) -> None:
+        self.member = member
+        self.peers = dict(peers or {})
+        super().__init__(folder)
+
+    def start(self) -> None:
+        if self.peers:  # it answers when others are there
+            with (self.folder / "log").open("ab") as log:
+                self.process = subprocess.Popen(self.command(), stdout=log, stderr=log, cwd=self.folder)
+            return
+        super().start()
+
     def command(self) -> list[str]:
         jar = next(str(each) for each in Path("/usr/share/java").glob("zookeeper.jar"))
-        settings = f"tickTime=2000\ndataDir={self.folder}/data\nclientPort={self.port}\nclientPortAddress=127.0.0.1\n"
+        tick_ms = 1000 if self.peers else 2000
+        settings = f"tickTime={tick_ms}\ndataDir={self.folder}/data\n"
+        settings += f"clientPort={self.port}\nclientPortAddress=127.0.0.1\n"
+        if self.peers:
+            settings += "initLimit=60\nsyncLimit=8\n"  # in ticks: one that hangs for so long is left
+            settings += "".join(f"server.{n}=127.0.0.1:{one}:{other}\n" for n, (one, other) in self.peers.items())
+            (self.folder / "data").mkdir(exist_ok=True)
+            (self.folder / "data" / "myid").write_text(str(self.member))
         (self.folder / "zoo.cfg").write_text(f"{settings}admin.enableServer=false\n4lw.commands.whitelist=*\n")
         main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
         options = ["-Xmx128m", "-XX:TieredStopAtLevel=1", "-Dzookeeper.forceSync=no"]  # killed, but never the machine
@@ -246,10 +267,15 @@ class ZooKeeper(Store):
     def together(self, operations: list[tuple[str, str, bytes]]) -> None:
         """Do these in transactions of a hundred."""
         for first in range(0, len(operations), 100):
-            transaction = self.client.transaction()
-            for name, place, value in operations[first : first + 100]:
-                getattr(transaction, name)(place, value)
-            results = self.client.retry(transaction.commit)
+
+            def commit(some: list[tuple[str, str, bytes]] = operations[first : first + 100]) -> list[Any]:
+                transaction = self.client.transaction()  # which can be committed once
+                for name, place, value in some:
+                    getattr(transaction, name)(place, value)
+                found: list[Any] = transaction.commit()
+                return found
+
+            results = self.client.retry(commit)
             assert not any(isinstance(result, Exception) for result in results), results
 
     def delete(self, keys: Iterable[str]) -> None:
