@@ -1,6 +1,6 @@
 """Conditions over what was measured, of circuitBreaker and buffering: `NetworkErrorRatio() > 0.3 && !(...)`. No I/O.
 
-The grammar is Go's, with its precedence: `||`, `&&`, comparisons, `!`, calls, numbers, texts, parentheses.
+The grammar is Go's, with its precedence: `||`, `&&`, comparisons, `!`, calls, numbers, texts, parentheses, comments.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+_BLANK = re.compile(r"(?:\s|//[^\n]*|/\*.*?\*/)*", re.DOTALL)
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>-?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[A-Za-z_]\w*)"
+    r"(?:(?P<number>-?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[A-Za-z_]\w*)"
     r'|(?P<text>"(?:[^"\\\n]|\\.)*"|`[^`]*`)|(?P<sign>&&|\|\||==|!=|<=|>=|[<>!(),]))'
 )
 _COMPARE = {
@@ -61,7 +62,7 @@ class _Parser:
         self.tokens: list[tuple[str, str, int]] = []
         at = 0
         end = len(text.rstrip())
-        while at < end:
+        while (at := self.behind_blanks(at)) < end:
             found = _TOKEN.match(text, at)
             if not found:
                 raise self.error("is not understood", at)
@@ -69,6 +70,10 @@ class _Parser:
             at = found.end()
         self.tokens.append(("end", "", end))
         self.at = 0
+
+    def behind_blanks(self, at: int) -> int:
+        blank = _BLANK.match(self.text, at)
+        return blank.end() if blank else at
 
     def error(self, what: str, at: int | None = None) -> ValueError:
         place = self.tokens[self.at][2] if at is None else at
@@ -159,6 +164,8 @@ class _Parser:
         while not self.takes(")"):
             if arguments:
                 self.needs(",")
+                if self.takes(")"):
+                    break
             arguments.append(self.constant())
         wanted = function.parameters
         fits = [kind is other or (kind is int and other is float) for (kind, _), other in zip(arguments, wanted)]  # noqa: B905

@@ -47,6 +47,9 @@ def holds(text: str, **seen: Any) -> bool:
         ("\n Failed() \n&& \t Failed()\n", True),
         ("(((Failed())))", True),
         ("Failed() == Failed()", True),
+        ("// half of it\nRatio() /* of all */ >= 0.5 && // and\n Failed() // so", True),
+        ("/* a\n // b */Method() != `// no comment` && Method() != \"/* nor this */\"", True),
+        ("Codes(100, 150,) > 0.4", True),
     ],
 )
 def test_conditions(text: str, value: bool) -> None:
@@ -63,6 +66,10 @@ def test_conditions(text: str, value: bool) -> None:
         ("Nope() > 1", "unknown function"),
         ("Ratio() > 1 Count()", "is not understood"),
         ("Ratio() & Count()", "is not understood"),
+        ("Ratio() > 0.3 /* and", "is not understood"),
+        ("Ratio() / 2 > 0.3", "is not understood"),
+        ("Ratio(,) > 0.3", "lacks a value"),
+        ("// nothing", "lacks a value"),
         ("Ratio(1) > 1", "other arguments"),
         ("Codes(1.5, 2) > 1", "other arguments"),
         ("Codes(1) > 1", "other arguments"),
