@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 LATELY_S = 60.0
 
@@ -11,14 +11,13 @@ LATELY_S = 60.0
 class Losses:
     """Follows counters of what was lost, which never say by themselves whether that goes on."""
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
+    def __init__(self) -> None:
         self._counts: Mapping[str, int] = {}
         self._risen: dict[str, float] = {}
 
     def look(self, counts: Mapping[str, int]) -> None:
         """Follow the counters, by name."""
-        now = self._now()
+        now = time.monotonic()
         for name, count in counts.items():
             if count > self._counts.get(name, 0):
                 self._risen[name] = now
@@ -27,5 +26,5 @@ class Losses:
     @property
     def going_on(self) -> dict[str, int]:
         """What was lost within the last minute, by name, and how much of it in all."""
-        now = self._now()
+        now = time.monotonic()
         return {name: self._counts[name] for name, at in self._risen.items() if now - at < LATELY_S}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from lbcore.dashboard import File, files
+from lbcore.dashboard import files
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
@@ -28,8 +28,8 @@ YEAR_S = 365 * 24 * 3600
 class Pages:
     """All files, by path below `/dashboard/`. There are no others, whatever a path consists of."""
 
-    def __init__(self, found: Mapping[str, File] | None = None) -> None:
-        self._files = files() if found is None else found
+    def __init__(self) -> None:
+        self._files = files()
         self._tags = {path: f'"{hashlib.sha256(file.body).hexdigest()[:32]}"' for path, file in self._files.items()}
 
     async def answer(self, request: Request) -> Response:

@@ -50,12 +50,12 @@ class View:
     seconds: float
     count: int
 
-    def show(self, look: Callable[[ApiClient], Look], token: str = "") -> NoReturn:
+    def show(self, look: Callable[[ApiClient], Look]) -> NoReturn:
         """Print what `look` finds at an instance, as `again` does."""
         from lbcore.remote.client import ApiClient, ApiError
 
         try:
-            client = ApiClient(self.url, token)
+            client = ApiClient(self.url)
         except ApiError as error:
             fail(str(error))
         self.again(lambda: look(client))

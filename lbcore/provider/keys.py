@@ -31,17 +31,11 @@ class _Object:
     told: str = ""  # the name by which it is in the content
 
 
-def reading_of(values: Mapping[str, str], root: str, place: str, again_s: float | None = None) -> Reading:
-    """What the keys below `root` say. A key that belongs to no object is a problem of its own.
-
-    values  by whole key.
-    place   for messages.
-    """
-    return KeyReader(root, place).read(values, again_s)
-
-
 class KeyReader:
-    """Reads keys again and again. Objects whose keys are as they were before are not decoded again."""
+    """Reads keys again and again. Objects whose keys are as they were before are not decoded again.
+
+    A key that belongs to no object is a problem of its own.
+    """
 
     def __init__(self, root: str, place: str) -> None:
         self._prefix = f"{root}/"

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from lbcore.errors import ConfigError
 from lbcore.provider.constraints import ConstraintError, parse_constraints
-from lbcore.provider.keys import reading_of
 from lbcore.template.engine import TemplateError, render_file
 from lbcore.template.sprig import SPRIG
 from tests.fuzz.effort import examples
+from tests.support.keys import reading_of
 from tests.unit.provider.test_labels import read
 
 WORDS = st.sampled_from(

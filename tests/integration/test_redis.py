@@ -17,10 +17,10 @@ from lbcore.config.middlewares.shared_redis import address_of
 from lbcore.config.static.providers import RedisProvider
 from lbcore.errors import ConfigError
 from lbcore.provider import redis as provider
-from lbcore.provider.keys import reading_of
 from tests.integration.test_docker import api, ask, becomes, instance
 from tests.support.certificates import authority, signed
 from tests.support.instance import Instance, eventually
+from tests.support.keys import reading_of
 from tests.support.ports import free_port
 
 ROUTER = {"traefik/http/routers/{0}/rule": "Host(`{0}`)", "traefik/http/routers/{0}/service": "s"}

@@ -18,10 +18,10 @@ from lbcore.errors import ConfigError, Problem
 from lbcore.provider import follow, rest
 from lbcore.provider.base import Aggregator, Update
 from lbcore.provider.follow import Backoff, Reading, StoreProvider
-from lbcore.provider.keys import reading_of
 from lbcore.provider.rest import RestProvider
 from lbcore.tls.material import settle
 from tests.support.instance import becomes_true
+from tests.support.keys import reading_of
 
 
 def config(*services: str) -> DynamicConfig:

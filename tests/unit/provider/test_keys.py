@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from lbcore.config.load import static_of
 from lbcore.errors import ConfigError
 from lbcore.provider.consul_api import AgentClient
-from lbcore.provider.keys import KeyReader, reading_of
+from lbcore.provider.keys import KeyReader
 from lbcore.provider.registry import stores_of
 from lbcore.provider.tags import fnv1
+from tests.support.keys import reading_of
 
 KEYS = [
     *(f"traefik/http/routers/{name}/{key}" for name in ("a", "A", "b") for key in ("rule", "service", "priority")),
