@@ -14,6 +14,7 @@ from lbcore.api.runtime import LAYERS, Runtime
 from lbcore.api.view import TYPES
 from lbcore.config.difference import qualify
 from lbcore.config.dynamic import Router
+from lbcore.config.network import port_of
 from lbcore.config.resolved import entry_points_of, tcp_entry_points_of, tls_of, udp_entry_points_of
 from lbcore.config.tcp import TcpRouter
 from lbcore.config.udp import UdpRouter
@@ -111,11 +112,6 @@ def members_of(service: Service) -> list[tuple[str, Member]]:
     return []
 
 
-def _port(address: str) -> str:
-    """Of an address as configured, or as bound; empty for a Unix socket."""
-    return address.partition("/")[0].rpartition(":")[2]
-
-
 class _Maker:
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
@@ -139,7 +135,7 @@ class _Maker:
             node: Node = {"id": f"entrypoints/{name}", "kind": "entrypoint", "name": name, "provider": "static"}
             node |= {"status": "enabled", "address": point.address, "protocol": "udp" if point.is_udp else "tcp"}
             bound = self.runtime.bound.get(name, "")
-            if bound and _port(bound) != _port(point.address):
+            if bound and port_of(bound) != port_of(point.address):
                 node["bound"] = bound.removesuffix("/udp")
             if point.http3 is not None:
                 node["http3"] = True

@@ -62,7 +62,7 @@ NetworkList = Annotated[list[str], AfterValidator(check_networks)]
 
 
 def port_of(address: str) -> str:
-    """The port in the address of an entry point; empty: it is a Unix socket."""
+    """The port in the address of an entry point, as configured or as bound; empty: it is a Unix socket."""
     return "" if address.startswith(UNIX) else address.rpartition(":")[2].partition("/")[0]
 
 

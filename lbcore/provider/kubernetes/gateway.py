@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lbcore.config.network import port_of
 from lbcore.config.static import StaticConfig
 from lbcore.config.static.kubernetes import KubernetesGateway
 from lbcore.provider.kubernetes.context import Source, step
@@ -82,7 +83,7 @@ def points_of(static: StaticConfig) -> list[Point]:
     """The entry points, as listeners find them."""
     found = []
     for name, point in static.entry_points.items():
-        port = point.address.partition("/")[0].rpartition(":")[2]
+        port = port_of(point.address)
         if port.isdigit():
             found.append(Point(name, int(port), point.is_udp, point.http.tls is not None))
     return found
