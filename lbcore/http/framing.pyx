@@ -91,10 +91,13 @@ cdef bint value_lists(Span value, Span name) noexcept nogil:
 
 cdef bint field_lists(const Header* headers, const uint8_t* kinds, Py_ssize_t count, uint8_t kind, Span name) noexcept nogil:
     """Whether a header of this kind lists the name."""
-    cdef Py_ssize_t i
-    for i in range(count):
-        if kinds[i] == kind and value_lists(headers[i].value, name):
+    cdef const uint8_t* end = kinds + count
+    cdef const uint8_t* at = <const uint8_t*>memchr(kinds, kind, count)
+    while at != NULL:
+        if value_lists(headers[at - kinds].value, name):
             return True
+        at += 1
+        at = <const uint8_t*>memchr(at, kind, end - at)
     return False
 
 

@@ -250,8 +250,10 @@ cdef char* put_lines(char* out, FieldList* list, Request request, const ForwardP
         elif kind == H_OTHER and request.framing.names_headers and connection_lists(
                 head.headers, request.kinds, head.n_headers, head.headers[i].name):
             continue
-        elif kind == H_CONTENT_LENGTH and not take_length(request, i):
-            continue
+        elif kind == H_CONTENT_LENGTH:
+            if present[kind] or request.framing.body == BODY_CHUNKED:
+                continue                       # the first of equal ones is forwarded, and none beside a transfer coding
+            present[kind] = True
         out = pass_header(out, list, &head.headers[i])
     if list == NULL:
         out = put_hop(out, request)
@@ -322,17 +324,6 @@ cdef int render_forwarded(Request request, const ForwardPolicy* policy, Buffer* 
     return 0
 
 
-cdef inline bint take_length(Request request, Py_ssize_t index) noexcept:
-    """Whether to forward this Content-Length: the first of equal ones, and none beside a transfer coding."""
-    cdef Py_ssize_t i
-    if request.framing.body == BODY_CHUNKED:
-        return False
-    for i in range(index):
-        if request.kinds[i] == H_CONTENT_LENGTH:
-            return False
-    return True
-
-
 cdef char* put_upgrade(char* out, const Header* headers, const uint8_t* kinds, Py_ssize_t count) noexcept:
     """Write `Connection: Upgrade` and the Upgrade headers, for requests and answers."""
     cdef Py_ssize_t i
@@ -376,7 +367,8 @@ cdef int render_response(Response response, int client_minor_version, bint keep_
                 kind != H_TRAILER or not chunked or response.framing.body != BODY_CHUNKED)):
             continue
         if kind == H_CONTENT_LENGTH:
-            if lengthy or chunked or response.status < 200 or response.status == 204:
+            # Beside a coding it is not that of the body, also where a client of HTTP/1.0 gets this without the coding.
+            if lengthy or chunked or response.framing.body == BODY_CHUNKED or response.status < 200 or response.status == 204:
                 continue
             lengthy = True
         elif kind == H_TRANSFER_ENCODING:

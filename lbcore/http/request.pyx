@@ -514,7 +514,7 @@ cdef class Request(Message):
         cdef const char* target
         cdef size_t method_len = 0, target_len = 0
         if length and (data[0] == c"\r" or data[0] == c"\n"):
-            return -400
+            return HEAD_PARTIAL if length == 1 and data[0] == c"\r" else -400       # an empty line, which is skipped when it is whole
         while True:
             count = self.capacity
             used = pico_parse_request(data, length, &method, &method_len, &target, &target_len, &minor_version,

@@ -54,7 +54,8 @@ cdef class Http1ClientConnection(ClientConnection):
     cdef void give_stream(self) noexcept
     cdef int arm(self, int64_t delay_ms) except -1
     cdef int read_requests(self) except -1
-    cdef void skip_empty_lines(self) noexcept
+    cdef int skip_empty_lines(self) except -1
+    cdef int limit_idle(self) except -1
     cdef int read_head(self) except -1
     cdef bint is_http2(self) noexcept
     cdef int become_http2(self) except -1

@@ -276,7 +276,7 @@ cdef class Http1ClientConnection(ClientConnection):
         try:
             self.hold_stream()
             while self.state == CLIENT_IDLE:
-                if self.seen == 0:
+                if self.seen <= 1:
                     self.skip_empty_lines()
                 if buffer_len(&socket.input) > self.seen:
                     self.read_head()
@@ -304,11 +304,15 @@ cdef class Http1ClientConnection(ClientConnection):
             self.serving = False
         return self.end_of_requests() if ended else self.rest()
 
-    cdef void skip_empty_lines(self) noexcept:
-        """Skip empty lines in front of a request (RFC 9112 section 2.2), because some clients end a body with one."""
+    cdef int skip_empty_lines(self) except -1:
+        """Skip empty lines in front of a request (RFC 9112 section 2.2), because some clients end a body with one. Of one of which the
+        first byte alone has come, `read_head` has made the beginning of a head."""
         cdef Buffer* input = &self.socket.input
+        cdef bint began = self.seen == 1
         while buffer_len(input) >= 2 and input.base[input.start] == c"\r" and input.base[input.start + 1] == c"\n":
             input.start += 2
+            self.seen = 0
+        return self.limit_idle() if began and self.seen == 0 else 0
 
     cdef int read_head(self) except -1:
         """Parse the input; if a head is complete, begin its exchange, which owns the bytes of the head."""
@@ -434,10 +438,14 @@ cdef class Http1ClientConnection(ClientConnection):
     cdef int watch(self) except -1:
         """Limit the time until the next request: `idleTimeout`, and for the first request of a connection `readTimeout`."""
         self.idle_ms = self.socket.reactor.now_ms
+        return self.limit_idle()
+
+    cdef int limit_idle(self) except -1:
+        """Set the timer by that limit, which counts from `idle_ms`."""
         cdef int64_t limit_ms = self.entry_point.limits.idle_timeout_ms if self.requests else \
             self.entry_point.limits.read_timeout_ms
         if limit_ms:
-            return self.arm(limit_ms)
+            return self.arm(max(<int64_t>0, self.idle_ms + limit_ms - self.socket.reactor.now_ms))
         self.socket.reactor.disarm(self.socket)
         return 0
 
@@ -499,8 +507,9 @@ cdef class Http1ClientConnection(ClientConnection):
 
     cdef int linger(self) except -1:
         """Close in a way that the client gets the answer: an immediate close resets a connection whose peer is still sending
-        (RFC 9112 section 9.6)."""
-        if not self.unread and buffer_len(&self.socket.input) == 0 and not self.socket.readable:
+        (RFC 9112 section 9.6). The reset would even come before the answer, which waits for the end (`Socket.end_follows`): so a
+        look for bytes that no event has announced comes first."""
+        if not self.unread and buffer_len(&self.socket.input) == 0 and not self.socket.readable and self.socket.discard() <= 0:
             self.give_stream()
             return self.close()
         self.move(CLIENT_LINGERING)

@@ -632,3 +632,18 @@ def test_a_server_that_answers_and_ends_before_it_is_asked() -> None:
     with serving(hasty) as server, edge(config_for(server.url)) as lb:
         for _ in range(100):
             assert lb.ask(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")[2] == b"ok"
+
+
+def test_a_length_beside_a_coding_is_not_told_to_a_client_of_http_1_0() -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\nb\r\nhello world\r\n0\r\n\r\n"
+
+    def script(peer: Peer) -> None:
+        peer.head()
+        peer.send(answer)
+
+    with serving(script) as server, edge(config_for(server.url)) as lb:
+        client = lb.client()
+        client.send(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n")
+        _, headers = client.head()
+        assert "content-length" not in headers and "transfer-encoding" not in headers
+        assert client.to_the_end() == b"hello world"

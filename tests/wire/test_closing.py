@@ -233,3 +233,35 @@ def test_the_beginning_of_http2_has_the_time_of_a_head() -> None:
         client = lb.client()
         client.send(b"PRI * HTTP/2.0\r\n\r\n")
         assert client.to_the_end().startswith(b"HTTP/1.1 408")
+
+
+@pytest.mark.parametrize("watched", [False, True])
+@pytest.mark.parametrize("more", [b"\r\n", GET])
+def test_bytes_that_come_behind_the_last_request_do_not_destroy_its_answer(more: bytes, watched: bool) -> None:
+    """They are not seen before it is sent: the connection is watched late, or its event comes behind the server's."""
+
+    def script(peer: Peer) -> None:
+        if watched:
+            peer.head()
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        peer.head()
+        asked.set()
+        assert go_on.wait(TIMEOUT_S)
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlast")
+        answered.set()
+
+    asked, go_on, answered = (threading.Event() for _ in range(3))
+    with serving(script) as server, edge(config_for(server.url)) as lb:
+        client = lb.client()
+        if watched:
+            client.ask(GET)
+        client.send(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert asked.wait(TIMEOUT_S)
+
+        def both_at_once() -> None:  # before the proxy looks again
+            go_on.set()
+            assert answered.wait(TIMEOUT_S)
+            client.send(more)
+
+        lb._loop.call_soon_threadsafe(both_at_once)
+        assert client.to_the_end().endswith(b"last")

@@ -187,3 +187,23 @@ def test_many_lines_and_many_connection_options_take_no_time_together() -> None:
         few = b"Connection: " + b",".join(b"x-%d" % i for i in range(200)) + b"\r\n"
         assert lb.ask(b"GET / HTTP/1.1\r\nHost: a\r\n" + fields(9000) + few + b"\r\n")[0].split()[1] == "200"
         assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("count", [1, 200])
+def test_names_in_connection_are_looked_up_in_no_time(count: int) -> None:
+    """Among as many lines as a head may have: the costs are about those of the lines."""
+    options = b"Connection: " + b",".join(b"x-%d" % i for i in range(count)) + b"\r\n"
+    requests = [
+        b"GET /none HTTP/1.1\r\nHost: none\r\n" + more + b"a: b\r\n" * 9000 + b"\r\n" for more in (b"", options)
+    ]
+    dynamic = config_for("http://127.0.0.1:1")
+    dynamic["http"]["routers"]["all"]["rule"] = "Host(`a`)"
+    with edge(dynamic) as lb:
+        client = lb.client()
+        costs: list[list[float]] = [[], []]
+        for _ in range(10):
+            for found, request in zip(costs, requests, strict=True):
+                began = time.process_time()
+                assert client.ask(request)[0].split()[1] == "404"
+                found.append(time.process_time() - began)
+        assert min(costs[1]) < 6 * min(costs[0])

@@ -511,3 +511,21 @@ def test_a_closed_connection_stays_closed_although_a_child_has_its_descriptor() 
             os.close(fd)
         for client in gone + alive:
             client.close()
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_an_empty_line_in_front_of_a_request_may_come_in_pieces(first: bool) -> None:
+    with serving() as server, edge(config_for(server.url)) as lb:
+        client = lb.client()
+        client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if not first:
+            client.ask(GET)
+        for pieces in ((b"\r", b"\n", GET), (b"\r", b"\n\r", b"\n" + GET[:1], GET[1:]), (b"\r\n\r", b"\n" + GET)):
+            for piece in pieces:
+                client.send(piece)
+                lb.settle()
+            assert client.message()[0].split()[1] == "200"
+        client.send(b"\r")
+        lb.settle()
+        client.send(b"\r\n" + GET)
+        assert client.to_the_end().startswith(b"HTTP/1.1 400 ")
