@@ -64,6 +64,7 @@ cdef class FlowTunnel(SocketOwner):
 
     cdef int pump(self) except -1
     cdef bint pump_up(self) except *
+    cdef bint lose_server(self) except *
     cdef bint pump_down(self) except *
     cdef int finish(self, bint broken) except -1
 

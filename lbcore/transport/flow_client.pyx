@@ -27,6 +27,7 @@ from lbcore.proxy.whole cimport exchange_give, exchange_take
 from lbcore.state.layout cimport ERROR_BAD_REQUEST, ERROR_INTERNAL
 from lbcore.transport.clock cimport http_date
 from lbcore.transport.connection cimport ClientConnection
+from lbcore.transport.fault cimport is_gone
 from lbcore.transport.flow cimport (
     FLOW_CLOSED, FLOW_INPUT, FLOW_ROOM, RESET_CONNECT, RESET_INTERNAL, RESET_MALFORMED, Flow, FlowSession, queue_len,
 )
@@ -184,13 +185,13 @@ cdef class FlowTunnel(SocketOwner):
         while not self.up_ended:
             result = upstream.push()
             if result == IO_FAILED:
-                return True
+                return self.lose_server()
             if result == IO_AGAIN:
                 return False
             n = queue_len(&flow.input)
             if n:
                 if upstream.put(span_of(flow.input.base + flow.input.start, n)) == IO_FAILED:
-                    return True
+                    return self.lose_server()
                 session.consume(flow, n)
             elif flow.ended:
                 self.up_ended = True
@@ -198,6 +199,17 @@ cdef class FlowTunnel(SocketOwner):
                     upstream.shut_write()
             else:
                 break
+        return False
+
+    cdef bint lose_server(self) except *:
+        """The server takes nothing more; what it has sent before still goes to the client. Returns True if its connection is of no use."""
+        cdef OwnedSocket upstream = self.upstream
+        if not is_gone(upstream.fault):
+            return True
+        self.up_ended = True
+        buffer_release(&upstream.output)
+        upstream.readable = True
+        self.stream.connection.flows.discard(&self.stream.flow)
         return False
 
     cdef bint pump_down(self) except *:
@@ -218,11 +230,14 @@ cdef class FlowTunnel(SocketOwner):
             if buffer_acquire(&upstream.input) < 0:
                 raise MemoryError
             n = upstream.receive(&upstream.input, buffer_room(&upstream.input))
-            if n == IO_FAILED:
+            if n == IO_FAILED and flow.output.waiting == 0:
                 return True
-            if n == 0:
+            if n == 0 or n == IO_FAILED:
                 self.down_ended = True
                 session.put_end(flow, None)
+            if n == IO_FAILED:                 # a reset would destroy what the server has sent before
+                self.up_ended = True
+                session.end_both(flow)
             if n <= 0:
                 buffer_release(&upstream.input)
         return False

@@ -67,6 +67,8 @@ cdef int serve_http2(OwnedSocket socket, const Learned* learned, EntryPoint entr
     connection.enter()
     try:
         session.check_by(connection.opened_ms)         # `check` then sets the timer by the limits
+        if entry_point.draining:
+            connection.begin_shutdown()                # its handshake, or its preface, had begun before the drain
         connection.socket_ready(socket, 0 if connection.encrypted else EPOLLIN)
     except Exception as error:
         connection.socket_failed(socket, error)
@@ -183,8 +185,10 @@ cdef class Http2ClientConnection(FlowConnection):
         return self.limit_last() if self.is_open and self.session.blocked else 0
 
     cdef int limit_last(self) except -1:
-        """Wait with an end for what the client has not taken, if nothing else is left to be done for it."""
-        return self.stuck_by(LAST_MS) if self.shutdown == SHUTDOWN_FINAL and self.session.open_flows == 0 else 0
+        """Wait with an end for what the client has not taken, if nothing else is left, or will be done, for it."""
+        if self.session.abused or self.shutdown == SHUTDOWN_FINAL and self.session.open_flows == 0:
+            return self.stuck_by(LAST_MS)
+        return 0
 
     cdef int answer_is_overdue(self) except -1:
         # Without room for it the client cannot hear that the stream has ended.

@@ -36,6 +36,7 @@ cdef class Http2ServerConnection(ServerConnection):
     cdef int follow_limit(self) except -1
     cdef int stream_closed(self, Http2ServerStream stream) except -1
     cdef int failed(self, int error) except -1
+    cdef Http2ServerStream incomplete(self)
     cdef int shut(self) except -1
 
 

@@ -174,6 +174,8 @@ cdef class Http2ServerConnection(ServerConnection):
         cdef Dial dial
         if self.closed:
             return 0
+        if session.deaf and self.dial is None:
+            self.ending = True                         # it is read to its end, and opens no stream any more
         if self.allows_fewer:
             self.follow_limit()
         if session.broken or session.ended or session.failed:
@@ -316,7 +318,7 @@ cdef class Http2ServerConnection(ServerConnection):
     # The end
 
     cdef int failed(self, int error) except -1:
-        """Close, and report the error to every exchange."""
+        """Close, and report the error to every exchange whose answer is incomplete."""
         cdef Http2ServerStream stream
         cdef Dial dial = self.dial
         if self.closed:
@@ -326,14 +328,24 @@ cdef class Http2ServerConnection(ServerConnection):
         self.shut()
         if dial is not None:
             dial.failed(error)
-        while self.session.newest != NULL:
-            stream = stream_of(self.session.newest)
+        while True:
+            stream = self.incomplete()
+            if stream is None:
+                return 0
             self.stream_closed(stream)
             stream.fail(error)
             if stream.tunnel is not None:
                 stream.flow.closed = True
                 stream.tell_tunnel(0)
-        return 0
+
+    cdef Http2ServerStream incomplete(self):
+        """A stream whose answer is incomplete, or None. What has come of complete ones still goes to their clients, who take it slowly:
+        that needs no connection."""
+        cdef Http2ServerStream stream = stream_of(self.session.newest)
+        while stream is not None and stream.exchange is not None and stream.in_body and stream.flow.ended and not stream.switched:
+            stream.flow.closed = True
+            stream = stream_of(stream.flow.older)
+        return stream
 
     cdef int close(self) except -1:
         """Open no more streams, and close when the last one has ended: now, if there is none."""

@@ -22,6 +22,7 @@ cdef class Http2Session(FlowSession):
     cdef bint called_back              # the library has called back since it was last given input
     cdef bint ended                    # the peer has ended the connection
     cdef bint broken                   # the connection is broken
+    cdef bint deaf                     # the server takes nothing more; what it has sent before is still read
     cdef bint failed                   # the library cannot continue: the input is not HTTP/2, or there is no memory
     cdef bint graceful                 # a GOAWAY was sent after which streams may still begin
     cdef bint is_server
@@ -40,6 +41,7 @@ cdef class Http2Session(FlowSession):
     cdef int receive(self) except -1
     cdef int send(self) except -1
     cdef int encode(self) except -1
+    cdef void lose_peer(self) noexcept
     cdef bint reset_ended(self) noexcept
     cdef void look_through(self, const uint8_t* bytes, Py_ssize_t length) noexcept
     cdef void look_at(self, const uint8_t* head, const uint8_t* bytes, Py_ssize_t length) noexcept

@@ -17,6 +17,7 @@ from lbcore.http.span cimport Span, span_of
 from lbcore.http2.memory cimport session_memory
 from lbcore.http2.nghttp2 cimport *
 from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLOUT
+from lbcore.transport.fault cimport is_gone
 from lbcore.transport.flow cimport (
     BUFFERED_BYTES, CREDIT, DEFAULT_URGENCY, FLOW_BYTES, FLOW_CLOSED, FLOW_INPUT, FLOW_ROOM, FRAME_CREDIT, RESET_CANCELLED,
     RESET_CONNECT, RESET_MALFORMED, RESET_NO_ERROR, SESSION_WINDOW, STREAM_WINDOW, Flow, FlowSession,
@@ -366,12 +367,13 @@ cdef class Http2Session(FlowSession):
     # Input
 
     cdef int receive(self) except -1:
-        """Process the socket's input, as long as the peer takes our output. Sets `ended` and `broken`."""
+        """Process the socket's input, also while the peer does not take our output: one that waits for us to read, before it reads
+        itself, would wait for ever (RFC 9113 section 5.2.2). Sets `ended` and `broken`."""
         cdef OwnedSocket socket = self.socket
         cdef Buffer* input = &socket.input
         cdef Py_ssize_t n
         cdef ssize_t used
-        while self.session != NULL and not self.blocked and not self.broken:
+        while self.session != NULL and not self.broken:
             if buffer_len(input) == 0:
                 if not socket.readable:
                     break
@@ -415,6 +417,8 @@ cdef class Http2Session(FlowSession):
     cdef int on_batch_end(self) except -1:
         if self.session != NULL:
             self.send()
+            if self.deaf and self.socket.readable and not self.ended:
+                self.receive()
             self.after_send()
         return 0
 
@@ -444,12 +448,12 @@ cdef class Http2Session(FlowSession):
     cdef int send(self) except -1:
         """Send the output as far as the socket takes it, and resume the sources that wait for room."""
         cdef int result
-        while self.session != NULL and not self.blocked and not self.broken and not self.failed:
+        while self.session != NULL and not self.blocked and not self.broken and not self.failed and not self.deaf:
             self.encode()
             if buffer_len(&self.socket.output):
                 result = self.socket.push()
                 if result == IO_FAILED:
-                    self.broken = True
+                    self.lose_peer()
                 elif result == IO_AGAIN:
                     self.blocked = True
             if self.first_ready != NULL:
@@ -457,6 +461,16 @@ cdef class Http2Session(FlowSession):
             elif not self.batch_full and not (self.resets and self.reset_ended()):
                 break
         return 0
+
+    cdef void lose_peer(self) noexcept:
+        """The socket takes nothing more. What a server has sent before that is read, up to the end which it leads to."""
+        if not self.asks or not is_gone(self.socket.fault):
+            self.broken = True
+            return
+        self.deaf = True
+        self.blocked = False
+        buffer_release(&self.socket.output)
+        self.socket.readable = True
 
     cdef bint reset_ended(self) noexcept:
         """Reset the flows of `resets` whose last frame the library has sent. Returns whether there was one.
@@ -587,7 +601,7 @@ cdef class Http2Session(FlowSession):
         if events & EPOLLOUT and self.blocked:
             result = socket.push()
             if result == IO_FAILED:
-                self.broken = True
+                self.lose_peer()
             elif result == 0:
                 self.blocked = False
                 self.reactor.touch(self)

@@ -25,6 +25,7 @@ cdef class TlsTransport(EncryptedTransport):
     cdef bint shuts            # the sending side is shut when `outgoing` is sent
     cdef bint read_wants_room  # reading continues when there is room to send
     cdef bint ticket_waits     # of `outgoing`, for the first answer: it holds a session ticket and nothing else
+    cdef bint deaf             # the peer takes nothing more; what it has sent before can still be read
     cdef bint failed           # no byte can be read or written any more
     cdef str reason            # of the failure
     cdef int reason_number     # as OpenSSL numbers it; above 1000: an alert of the peer; 0: it is none of OpenSSL's

@@ -96,7 +96,8 @@ cdef int bio_write(void* bio, const char* data, size_t size, size_t* written) no
     written[0] = 0
     if buffer_len(outgoing) + <Py_ssize_t>size > OUTGOING_BYTES and transport.socket != NULL:
         if transport.flush(<Socket>transport.socket) == IO_FAILED:
-            return 0
+            written[0] = size                  # `deaf`: OpenSSL need not know it, and goes on reading
+            return 1
         if buffer_len(outgoing) + <Py_ssize_t>size > OUTGOING_BYTES:
             BIO_set_flags(bio, BIO_WRITE | BIO_RETRY)
             return 0
@@ -151,10 +152,14 @@ cdef class TlsTransport(EncryptedTransport):
         cdef Py_ssize_t waiting = buffer_len(outgoing)
         cdef Py_ssize_t sent
         self.ticket_waits = False
+        if self.deaf:
+            buffer_release(outgoing)
+            return IO_FAILED
         if waiting:
             sent = socket.send_plain(span_of(outgoing.base + outgoing.start, waiting), span_of(NULL, 0))
             if sent == IO_FAILED:
-                self.failed = True
+                self.deaf = True
+                buffer_release(outgoing)
                 return IO_FAILED
             if sent != waiting:
                 if sent > 0:
@@ -308,7 +313,7 @@ cdef class TlsTransport(EncryptedTransport):
         cdef Py_ssize_t skip = self.held, offered = first.len + second.len, size
         cdef size_t written = 0
         cdef int i, result, state = 0
-        if not self.is_open() or self.finished and self.held == 0:
+        if not self.is_open() or self.deaf or self.finished and self.held == 0:
             if socket.fault == 0:
                 socket.fault = ECONNRESET
             return IO_FAILED
@@ -343,7 +348,7 @@ cdef class TlsTransport(EncryptedTransport):
             self.finish(socket)
         state = self.flush(socket)
         if state != 0:
-            return self.fail(socket) if state == IO_FAILED else IO_AGAIN
+            return state
         offered = self.held
         self.held = 0
         return offered if offered else IO_AGAIN

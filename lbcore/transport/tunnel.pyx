@@ -1,9 +1,11 @@
 """Tunnels: bytes both ways between two sockets, spliced if possible, until both have ended or one breaks."""
 
 cimport cython
+from libc.errno cimport errno
 
 from lbcore.http.buffer cimport Buffer, buffer_acquire, buffer_len, buffer_release, buffer_room
 from lbcore.http.span cimport span_of
+from lbcore.transport.fault cimport is_gone
 from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, Socket
 from lbcore.transport.splice cimport pipe_drain, pipe_fill, pipe_give, pipe_take
 
@@ -49,8 +51,10 @@ cdef class Tunnel:
 
     cdef bint pump(self) except *:
         """Move bytes both ways as far as possible. Called at every event of either socket. Returns True at the end: close both."""
-        # A broken client ends the tunnel. The last bytes of a broken server may still be readable, and are delivered first.
+        # A broken client ends the tunnel. The last bytes of a broken server may still be readable, and are delivered first, also if
+        # it is found broken by sending to it.
         if self.client.broken:
+            self.pump_one_way(self.client, self.server, &self.up)      # what it has sent before, as far as the server takes it
             return True
         if self.pump_one_way(self.client, self.server, &self.up) or self.pump_one_way(self.server, self.client, &self.down):
             return True
@@ -69,11 +73,11 @@ cdef class Tunnel:
             return False
         while True:
             if buffer_len(&source.input) and pass_on(&source.input, sink) < 0:
-                return True
+                return self.give_up(source, sink, direction)
             buffer_release(&source.input)
             result = sink.push()
             if result == IO_FAILED:
-                return True
+                return self.give_up(source, sink, direction)
             if result == IO_AGAIN:
                 # The sink's next event continues here. Until then a level-triggered source would cause events without end: pause it.
                 if not source.level:
@@ -106,11 +110,26 @@ cdef class Tunnel:
                     direction.follows = BREAK
 
     cdef bint end(self, Socket source, Socket sink, Direction* direction) noexcept:
-        """Shut the sending side of the sink, because the source has ended. Not if both have ended: then both will be closed."""
+        """Shut the sending side of the sink, because the source has ended. Not if both have ended: then both will be closed. But a client
+        that still sends to a server that is broken would lose the last bytes by a close alone, which resets its connection."""
         direction.ended = True
-        if self.up.ended and self.down.ended:
+        if self.up.ended and self.down.ended and self.server.fault == 0:
             return False
         sink.shut_write()
+        return source.level and source.pause() < 0
+
+    cdef bint give_up(self, Socket source, Socket sink, Direction* direction) noexcept:
+        """The sink has failed. A server that takes nothing more may have said why before it closed: the other direction goes on, to
+        the end that it will find. Returns True if the tunnel ends at once."""
+        if sink is self.client or not is_gone(sink.fault):
+            return True
+        direction.ended = True
+        buffer_release(&source.input)
+        buffer_release(&sink.output)
+        if direction.pipe != NULL:
+            pipe_give(direction.pipe)
+            direction.pipe = NULL
+        sink.readable = True
         return source.level and source.pause() < 0
 
     cdef int splice(self, Socket source, Socket sink, Direction* direction) noexcept:
@@ -124,7 +143,8 @@ cdef class Tunnel:
                 while direction.pipe.filled and not sink.blocked:
                     n = pipe_drain(direction.pipe, sink.splice_fd())
                     if n == IO_FAILED:
-                        return True
+                        sink.fault = errno
+                        return self.give_up(source, sink, direction)
                     sink.blocked = n == IO_AGAIN
                 if direction.pipe.filled:
                     source.readable = True      # while it is paused, no event announces bytes

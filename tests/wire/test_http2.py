@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,9 +19,29 @@ from tests.support.http2 import PREFACE, Answer, Http2Client, request
 from tests.support.instance import eventually
 from tests.support.ports import free_port
 from tests.support.recorder import GET, counters, recorders
+from tests.support.tls import Records, trusting
 from tests.support.wire import TIMEOUT_S, Edge, Peer, Script, config_for, edge, serving
 
 PROTOCOL_ERROR, INTERNAL_ERROR, REFUSED_STREAM = 1, 2, 7
+
+
+class Decrypted:
+    """A socket over TLS whose records were moved by hand so far."""
+
+    def __init__(self, records: Records) -> None:
+        self.records = records
+        self.settimeout = records.sock.settimeout
+
+    def sendall(self, data: bytes) -> None:
+        self.records.send(data)
+
+    def recv(self, count: int) -> bytes:
+        while True:
+            try:
+                return self.records.tls.read(count)
+            except ssl.SSLWantReadError:
+                if not self.records.pull():
+                    return b""
 
 
 @contextlib.contextmanager
@@ -842,3 +863,124 @@ def test_the_sizes_of_tables() -> None:
         sizes = {"maxDecoderHeaderTableSize": 1000, "maxEncoderHeaderTableSize": 10000}
         with edge(config_for(server.url), http2=sizes) as lb:
             assert table_sizes_of(lb) == (1000, 10000)
+
+
+def test_a_connection_whose_preface_ends_during_a_drain_is_drained() -> None:
+    """Its requests are served, and it is told to begin no others."""
+
+    def drain() -> None:
+        assert lb.proxy._plane is not None
+        lb.proxy._plane.drain()
+        drained.set()
+
+    drained = threading.Event()
+    with serving() as server, edge(config_for(server.url)) as lb:
+        sock = socket.create_connection(lb.address, timeout=TIMEOUT_S)
+        sock.sendall(PREFACE[:20])
+        eventually(lambda: lb.open_connections == 1, "the connection is there")
+        lb._loop.call_soon_threadsafe(drain)
+        assert drained.wait(TIMEOUT_S)
+        h2 = Http2Client(sock, preface=PREFACE[20:])
+        assert h2.ask().status == 200
+        h2.to_the_end()
+        assert [frame.error_code for frame in h2.goaways] == [0, 0]
+        h2.close()
+
+
+def test_a_connection_whose_handshake_ends_during_a_drain_is_drained(tmp_path: Path) -> None:
+    def drain() -> None:
+        assert lb.proxy._plane is not None
+        lb.proxy._plane.drain()
+        drained.set()
+
+    drained = threading.Event()
+    files = certificate(tmp_path, "edge", "a.test")
+    with serving() as server:
+        dynamic = config_for(server.url)
+        dynamic["http"]["routers"]["all"]["tls"] = {}
+        dynamic["tls"] = {"certificates": [files.entry]}
+        with edge(dynamic) as lb:
+            context = trusting()
+            context.set_alpn_protocols(["h2"])
+            records = Records(lb.client().sock, context)
+            assert not records.goes_on()
+            hello = records.outgoing.read()
+            records.sock.sendall(hello[:100])
+            eventually(lambda: lb.open_connections == 1, "the connection is there")
+            lb._loop.call_soon_threadsafe(drain)
+            assert drained.wait(TIMEOUT_S)
+            records.sock.sendall(hello[100:])
+            records.pull()
+            records.shake_hands()
+            decrypted: Any = Decrypted(records)
+            h2 = Http2Client(decrypted)
+            assert h2.ask().status == 200
+            h2.to_the_end()
+            assert [frame.error_code for frame in h2.goaways] == [0, 0]
+
+
+@pytest.mark.parametrize("sends", [False, True])
+def test_the_last_bytes_of_a_websocket_come_although_its_server_resets_the_connection(sends: bool) -> None:
+    """sends: the reset is found by sending to the server."""
+
+    def script(peer: Peer) -> None:
+        peer.head()
+        peer.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        assert go_on.wait(TIMEOUT_S)
+        peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.send(b"last")
+        peer.close()
+        closed.set()
+
+    go_on, closed = threading.Event(), threading.Event()
+    with serving(script) as server, edge(config_for(server.url)) as lb, client(lb) as h2:
+        stream = h2.open()
+        h2.headers(stream, [*request("CONNECT"), (":protocol", "websocket")], end=False)
+        answer = h2.head_of(stream)
+        assert answer.status == 200
+
+        def all_at_once() -> None:  # before the proxy looks again
+            if sends:
+                h2.data(stream, bytes(10000))
+            go_on.set()
+            assert closed.wait(TIMEOUT_S)
+
+        lb._loop.call_soon_threadsafe(all_at_once)
+        h2.answer(stream)
+        assert answer.body == b"last"
+
+
+def test_a_client_that_writes_before_it_reads_is_read() -> None:
+    """It takes nothing of a long answer while it sends a body: if neither end read, both would wait for ever."""
+    full, got = threading.Event(), threading.Event()
+
+    def script(peer: Peer) -> None:
+        first, _, body = peer.message()
+        if first.startswith("PUT"):
+            assert body == bytes(220_000)
+            got.set()
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            return
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 40000000\r\n\r\n")
+        peer.fill(bytes(40_000_000))
+        full.set()
+        got.wait(TIMEOUT_S)
+
+    with serving(script) as server, edge(config_for(server.url)) as lb:
+        sock = socket.socket()
+        sock.settimeout(TIMEOUT_S)
+        for name in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            sock.setsockopt(socket.SOL_SOCKET, name, 4096)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+        sock.connect(lb.address)
+        h2 = Http2Client(sock)
+        h2.ping()
+        long = h2.send("GET", "/long")
+        assert full.wait(TIMEOUT_S)
+        put = h2.open()
+        h2.headers(put, request("PUT"), end=False)
+        h2.upload(put, bytes(220_000))
+        assert got.wait(TIMEOUT_S)
+        assert h2.answer(put).status == 200
+        h2.reset(long)
+        h2.close()

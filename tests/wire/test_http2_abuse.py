@@ -237,7 +237,6 @@ def test_answers_that_nobody_reads_cost_bounded_memory() -> None:
             for h2 in found:
                 for _ in range(50):
                     h2.send()
-            # A connection without room is not read: what has not come by then is not asked.
             eventually(lambda: len(asked) >= len(found), "servers are asked")
             seen = 0
             while seen < len(asked) < 500:

@@ -772,3 +772,69 @@ def test_a_websocket_goes_on_over_reloads() -> None:
             assert peer.exactly(5) == b"three"
             peer.sock.shutdown(socket.SHUT_WR)
             assert peer.to_the_end() == b""
+
+
+def close_at_once(connection: Connection) -> None:
+    """Reset it, with all that its client has not been sent so far."""
+    connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.sock.shutdown(socket.SHUT_RDWR)  # which ends `serve`
+    while connection.sock.fileno() >= 0:
+        time.sleep(0.001)
+
+
+def test_an_answer_is_read_to_its_end_from_a_server_that_takes_no_more() -> None:
+    """It has reset the connection when the next request is sent, and the answer is longer than what is read at once."""
+    go_on, closed = threading.Event(), threading.Event()
+
+    def script(call: Call) -> None:
+        assert go_on.wait(TIMEOUT_S)
+        if call.fields[":path"] != "/":
+            return call.answer()
+        call.answer(200, bytes(50_000))
+        close_at_once(call.connection)
+        return closed.set()
+
+    server = Http2Server(script)
+    with through(server) as lb:
+        peer, other = lb.client(), lb.client()
+        peer.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        eventually(lambda: server.calls, "the server is asked")
+        other.send(b"GET")
+        lb.settle()
+
+        def all_at_once() -> None:  # before the proxy looks again
+            other.send(b" /next HTTP/1.1\r\nHost: a\r\n\r\n")
+            go_on.set()
+            assert closed.wait(TIMEOUT_S)
+
+        lb._loop.call_soon_threadsafe(all_at_once)
+        assert peer.message()[2] == bytes(50_000)
+
+
+def test_a_slow_client_gets_all_of_an_answer_whose_server_has_closed() -> None:
+    sent, proceed = [0], threading.Event()
+
+    def script(call: Call) -> None:
+        call.head(200)
+        quiet = 0
+        while quiet < 20:  # until nobody takes more: then the window is used up
+            with call.connection.lock:
+                count = min(call.connection.h2.local_flow_control_window(call.stream), 16384)
+                if count:
+                    call.connection.h2.send_data(call.stream, bytes(count))
+                    call.connection.flush()
+            sent[0] += count
+            quiet = 0 if count else quiet + 1
+            if not count:
+                time.sleep(0.01)
+        call.data(b"", end=True)
+        close_at_once(call.connection)
+        proceed.set()
+
+    server = Http2Server(script)
+    with through(server) as lb:
+        peer = lb.client()
+        peer.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert proceed.wait(TIMEOUT_S)
+        lb.settle()
+        assert len(peer.message()[2]) == sent[0]

@@ -18,7 +18,7 @@ import pytest
 from tests.support.certificates import Files, authority, certificate, signed
 from tests.support.instance import eventually
 from tests.support.secure import SecureServer, secure_serving
-from tests.support.wire import Edge, Peer, config_for, edge, serving
+from tests.support.wire import TIMEOUT_S, Edge, Peer, config_for, edge, serving
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 AGENT = "spiffe://shop.test/cart"
@@ -533,3 +533,39 @@ def test_checks_of_layer_4_go_over_tls(made: dict[str, Files]) -> None:
                 return False
 
             eventually(is_through, "the server is up")
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_what_a_server_has_said_before_it_took_no_more_is_read(tmp_path: Path, encrypted: bool) -> None:
+    """It answers and closes with bytes unread, which resets its connection; that is found by sending to it."""
+
+    def script(peer: Peer) -> None:
+        peer.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        peer.head()
+        asked.set()
+        assert go_on.wait(TIMEOUT_S)
+        peer.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 4\r\n\r\nmuch")
+        os.close(peer.sock.detach())
+        closed.set()
+
+    asked, go_on, closed = (threading.Event() for _ in range(3))
+    with contextlib.ExitStack() as stack:
+        if encrypted:
+            files = certificate(tmp_path, "server", "a.test")
+            url = stack.enter_context(secure_serving(files, script)).url
+        else:
+            url = stack.enter_context(serving(script)).url
+        lb = stack.enter_context(edge(config_for(url, transport={"insecureSkipVerify": True})))
+        client = lb.client()
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n" + bytes(100_000))
+        assert asked.wait(TIMEOUT_S)
+        lb.settle()
+
+        def all_at_once() -> None:  # before the proxy looks again
+            client.send(bytes(60_000))
+            go_on.set()
+            assert closed.wait(TIMEOUT_S)
+
+        lb._loop.call_soon_threadsafe(all_at_once)
+        first, _, body = client.message()
+        assert (first.split()[1], body) == ("413", b"much")

@@ -23,7 +23,7 @@ import pytest
 
 from tests.support.instance import eventually
 from tests.support.ports import free_port
-from tests.support.wire import FULL_S, TIMEOUT_S, Edge, Peer, Script, Server, deaf, edge, serving
+from tests.support.wire import FULL_S, TIMEOUT_S, Edge, Peer, Script, Server, config_for, deaf, edge, serving
 
 
 def greet(name: bytes) -> Script:
@@ -125,8 +125,6 @@ def test_an_unreachable_server_is_skipped_and_without_any_the_connection_is_clos
 
 
 def test_routers_by_client_address_and_the_rest_is_http() -> None:
-    from tests.support.wire import config_for
-
     get = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
     with echoes("a") as (a,), serving() as web:
         config = {**config_for(web.url), **tcp([address(a)], "ClientIP(`10.0.0.0/8`)")}
@@ -682,3 +680,53 @@ def test_idle_connections_to_servers_are_probed_as_the_transport_says() -> None:
                 found = eventually(lambda port=a.port: timer_s(port), "the kernel's timer runs")
                 assert low < found < high
                 client.close()
+
+
+@pytest.mark.parametrize("switched", [False, True])
+def test_the_last_words_of_a_server_that_takes_no_more_arrive(switched: bool) -> None:
+    """It closes with bytes unread, which resets its connection, while more are on their way; also behind an upgrade."""
+    full, closed = threading.Event(), threading.Event()
+
+    def script(peer: Peer) -> None:
+        if switched:
+            peer.head()
+            peer.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        assert full.wait(TIMEOUT_S)
+        peer.send(b"too much\n")
+        peer.close()
+        closed.set()
+
+    with serving(script) as server, edge(config_for(server.url) if switched else tcp([address(server)])) as lb:
+        client = lb.client()
+        if switched:
+            client.send(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+            assert client.head()[0].split()[1] == "101"
+        client.fill(bytes(40_000_000))
+
+        def both_at_once() -> None:  # before the proxy looks again
+            full.set()
+            assert closed.wait(TIMEOUT_S)
+
+        lb._loop.call_soon_threadsafe(both_at_once)
+        assert client.until(b"\n") == b"too much\n"
+        eventually(lambda: lb.open_connections == 0, "the connection is gone")
+
+
+def test_the_last_bytes_of_a_client_that_does_not_read_arrive() -> None:
+    """It closes with bytes unread, which resets its connection. Without lbcore the server would get them."""
+    got: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        peer.send(b"hello\n")
+        got.append(peer.to_the_end())
+
+    with serving(script) as server, edge(tcp([address(server)])) as lb:
+        client = lb.client()
+        assert select.select([client.sock], [], [], TIMEOUT_S)[0]
+
+        def both_at_once() -> None:  # before the proxy looks again
+            client.send(b"last words")
+            client.close()
+
+        lb._loop.call_soon_threadsafe(both_at_once)
+        eventually(lambda: got == [b"last words"], "all of it has come")
