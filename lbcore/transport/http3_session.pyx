@@ -622,9 +622,11 @@ cdef class Http3Session(QuicSession):
         self.mark(flow, FLOW_CLOSED)
 
     cdef void give_room(self, Flow* flow) noexcept:
-        """Have the source continue, if enough of the output was sent and acknowledged."""
+        """Have the source continue, if enough of the output was sent and acknowledged. That of a flow of which nothing is left does
+        not wait for others: nothing would call it afterwards."""
         if flow.full and flow.output.waiting <= (0 if self.buffered > BUFFERED_BYTES else FLOW_BYTES // 2) \
-                and flow.output.unacknowledged < FLOW_UNACKNOWLEDGED and self.unacknowledged < UNACKNOWLEDGED_BYTES:
+                and flow.output.unacknowledged < FLOW_UNACKNOWLEDGED \
+                and (self.unacknowledged < UNACKNOWLEDGED_BYTES or flow.output.unacknowledged == 0 and flow.output.waiting == 0):
             flow.full = False
             self.mark(flow, FLOW_ROOM)
 
