@@ -223,6 +223,26 @@ def test_without_an_image_it_says_what_is_missing() -> None:
         rendered(changed(("image.repository", "")))
 
 
+def test_ports_as_the_chart_of_traefik_has_them() -> None:
+    """The API is not shown to the world because somebody has written that it is not to be."""
+    ports = {
+        "traefik": {"port": 8080, "exposedPort": 8080, "expose": {"default": False}},
+        "web": {"port": 8000, "exposedPort": 80, "expose": {"default": True}},
+        "websecure": {"port": 8443, "exposedPort": 443, "expose": {"default": True}, "tls": {"enabled": True}},
+        "inner": {"port": 8444, "exposedPort": 444, "expose": {"default": False}, "tls": {"enabled": False}},
+    }
+    things = rendered(changed(("ports", ports)))
+    assert [port["port"] for port in one(things, "Service")["spec"]["ports"]] == [80, 443]
+    points = static_file(things).entry_points
+    assert points.keys() == ports.keys()
+    assert [name for name, point in points.items() if point.http.tls is not None] == ["websecure"]
+    (container,) = one(things, "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert [port["containerPort"] for port in container["ports"]].count(8080) == 1
+    ports["traefik"]["expose"] = {"default": True}
+    shown = one(rendered(changed(("ports", ports))), "Service")["spec"]["ports"]
+    assert {port["name"]: port["targetPort"] for port in shown}["traefik"] == "admin"
+
+
 def test_services_lead_to_the_pods() -> None:
     things = rendered(defaults())
     pod = one(things, "Deployment")["spec"]["template"]
