@@ -75,6 +75,11 @@ def format_duration(duration: timedelta) -> str:
     return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + f"{seconds}s"
 
 
+def milliseconds(duration: timedelta) -> int:
+    """Whole milliseconds: at least 1 if there is any time, because 0 stands for no limit; 0 if it is not above 0."""
+    return max(1, duration // timedelta(milliseconds=1)) if duration > NONE else 0
+
+
 _AS_TEXT = PlainSerializer(format_duration, return_type=str)
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), _AS_TEXT]
 LimitDuration = Annotated[timedelta, BeforeValidator(lambda value: max(parse_signed_duration(value), NONE)), _AS_TEXT]

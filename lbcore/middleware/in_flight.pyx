@@ -15,7 +15,7 @@ from lbcore.middleware.source cimport Source
 from lbcore.state.holdings cimport Group, State
 
 from lbcore.middleware.rate_limit import settings_of
-from lbcore.middleware.retry import millis
+from lbcore.config.units import milliseconds
 from lbcore.store.holds import Holds, key_of
 from lbcore.store.redis import Store
 
@@ -82,7 +82,7 @@ cdef class InFlightReq(Middleware):
         self.text = f"max connections reached: {config.amount}".encode()
         if config.redis is not None:
             self.when_away = config.redis.when_away
-            self.most_wait_ms = millis(config.redis.max_wait)
+            self.most_wait_ms = milliseconds(config.redis.max_wait)
             self.settings = settings_of(config.redis)
 
     def keep_in(self, State state):

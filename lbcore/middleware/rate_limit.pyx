@@ -23,7 +23,7 @@ from lbcore.middleware.source cimport Source
 from lbcore.state.holdings cimport Group, State
 from lbcore.state.layout cimport KEYED_ROWS, KeyedRow
 
-from lbcore.middleware.retry import millis
+from lbcore.config.units import milliseconds
 from lbcore.store.bucket import TAKE, key_of, parts_of
 from lbcore.store.redis import Settings, Store
 
@@ -107,7 +107,7 @@ cdef class RateLimit(Middleware):
             self.most_delay_ns = 1000000000 // (2 * <int64_t>rate) if rate >= 1 else 500000000
         if self.limits and config.redis is not None:
             self.when_away = config.redis.when_away
-            self.most_wait_ms = millis(config.redis.max_wait)
+            self.most_wait_ms = milliseconds(config.redis.max_wait)
             self.settings = settings_of(config.redis)
             self.parts = parts_of(interval_ns, min(max(config.burst, 1), 1 << 53), self.most_delay_ns // 1000)
 

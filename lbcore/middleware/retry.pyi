@@ -1,4 +1,3 @@
-from datetime import timedelta
 from typing import Any
 
 from lbcore.middleware.base import Middleware, Tries
@@ -7,5 +6,3 @@ class RetryTries(Tries): ...
 
 class Retry(Middleware):
     def __init__(self, name: str, config: Any) -> None: ...
-
-def millis(duration: timedelta) -> int: ...

@@ -12,7 +12,7 @@ from lbcore.middleware.base cimport PASS, Context, Middleware, Tries
 from lbcore.middleware.budget cimport RetryBudget
 from lbcore.state.holdings cimport State
 
-from lbcore.config.units import status_ranges
+from lbcore.config.units import milliseconds, status_ranges
 
 cdef enum:
     SPREAD_PERCENT = 50        # a pause is longer or shorter by up to that much
@@ -69,8 +69,8 @@ cdef class Retry(Middleware):
             status_ranges(config.status),
             repeats_unsafe=config.retry_non_idempotent_method,
             max_body_bytes=config.max_request_body_bytes,
-            pause_ms=millis(config.initial_interval),
-            within_ms=millis(config.timeout),
+            pause_ms=milliseconds(config.initial_interval),
+            within_ms=milliseconds(config.timeout),
             goes_on=not config.disable_retry_on_network_error,
             begins_anew=not config.disable_retry_on_network_error,
         )
@@ -86,9 +86,3 @@ cdef class Retry(Middleware):
     cdef int on_request(self, Request request, Response answer, Context context) except -1:
         context.set_tries(self.tries)
         return PASS
-
-
-def millis(duration) -> int:
-    """At least 1 if there is any; 0 if it is not above 0."""
-    seconds = duration.total_seconds()
-    return max(1, int(seconds * 1000)) if seconds > 0 else 0

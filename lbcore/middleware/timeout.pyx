@@ -7,7 +7,7 @@ from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.middleware.base cimport PASS, Context, Deadline, Middleware
 
-from lbcore.middleware.retry import millis
+from lbcore.config.units import milliseconds
 
 
 @cython.final
@@ -20,7 +20,7 @@ cdef class Timeout(Middleware):
     def __init__(self, str name, config):
         self.name = name
         self.sees_answer = self.sees_end = True
-        self.timeout_ms = millis(config.after)
+        self.timeout_ms = milliseconds(config.after)
         if not self.timeout_ms:
             raise ValueError("after: a duration above 0 is needed")
 

@@ -31,7 +31,9 @@ ENCODED = {
 
 
 def milliseconds(duration) -> int:
-    return int(duration.total_seconds() * 1000)
+    """As `config.units.milliseconds`, which this package does not know."""
+    seconds = duration.total_seconds()
+    return max(1, int(seconds * 1000)) if seconds > 0 else 0
 
 
 @cython.final

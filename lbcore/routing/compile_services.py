@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 
 from lbcore.config import dynamic as model
 from lbcore.config.difference import qualify
@@ -14,7 +13,7 @@ from lbcore.config.network import is_http2, is_secure, split_url
 from lbcore.config.spiffe import Identity
 from lbcore.config.static import StaticServersTransport
 from lbcore.config.tls import ServerTls
-from lbcore.config.units import status_ranges
+from lbcore.config.units import milliseconds, status_ranges
 from lbcore.config.validate.findings import Todo, in_order
 from lbcore.config.validate.services import DEFAULT_TRANSPORT
 from lbcore.http2.library import is_available as http2_is_available
@@ -44,10 +43,6 @@ UPSTREAM_POLICY = UpstreamPolicy(dial_timeout_ms=30_000, idle_timeout_ms=90_000,
 
 class Broken(ValueError):
     """A service that has passed the checks but cannot be built; its reason is recorded."""
-
-
-def milliseconds(duration: timedelta) -> int:
-    return int(duration.total_seconds() * 1000)
 
 
 def ejection_of(config: model.PassiveHealthCheck) -> tuple[int, int, int]:

@@ -24,6 +24,7 @@ from lbcore.config.rule import is_catch_all, matchers_in
 from lbcore.config.static import StaticConfig
 from lbcore.config.tcp.servers_transports import TcpDialing
 from lbcore.config.tls import DEFAULT, ServerTls
+from lbcore.config.units import milliseconds
 from lbcore.config.validate.findings import in_order
 from lbcore.config.validate.tcp import check_tcp
 from lbcore.config.validate.tls import options_errors
@@ -246,7 +247,7 @@ class TcpCompiler(Layer4Compiler):
             tls = transport.tls.server_tls(self.own_identity) if transport.tls is not None else ServerTls()
         balancer = self.balancer(name, config, config.sticky, {s.address: tls for s in config.servers if s.tls})
         dialing: TcpDialing = default if transport is None else transport
-        dial_ms = int(dialing.dial_timeout.total_seconds() * 1000)
+        dial_ms = milliseconds(dialing.dial_timeout)
         keep_alive_s = math.ceil(dialing.dial_keep_alive.total_seconds()) or GO_KEEP_ALIVE_S
         delay_ms, proxy_protocol = FOR_EVER, config.proxy_protocol
         if config.servers_transport:  # then the service's own settings do not count, as in Traefik

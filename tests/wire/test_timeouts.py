@@ -129,6 +129,19 @@ def test_write_timeout(quiet_ms: int) -> None:
         client.close()
 
 
+@pytest.mark.parametrize("of_server", [False, True])
+def test_a_timeout_below_a_millisecond_is_a_limit(of_server: bool) -> None:
+    transport = {"forwardingTimeouts": {"responseHeaderTimeout": "500us"}} if of_server else None
+    timeouts = {} if of_server else responding(writeTimeout="500us")
+    with held() as server, edge(config(server.url, transport), **timeouts) as lb:
+        client = lb.client()
+        client.send(GET)
+        eventually(lambda: server.peers, "the server is asked")
+        lb.drive(1 + TICKS_MS)
+        eventually(lambda: not is_silent(client), "there was no limit", 10)
+        client.close()
+
+
 @QUIET
 def test_idle_timeout(quiet_ms: int) -> None:
     with held(answer) as server, edge(config(server.url), **responding(idleTimeout="3s")) as lb:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbcore.config.units import format_duration, parse_duration, parse_signed_duration
+from lbcore.config.units import format_duration, milliseconds, parse_duration, parse_signed_duration
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,10 @@ def test_a_duration_beyond_all_is_named_so(text: str) -> None:
 def test_a_duration_of_a_life_is_as_long_as_any_other(text: str) -> None:
     assert parse_duration(text) == timedelta(days=3650)
     assert parse_signed_duration(f"-{text}") == -timedelta(days=3650)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"), [("0s", 0), ("-1s", 0), ("1us", 1), ("999us", 1), ("1500us", 1), ("570ms", 570), ("2s", 2000)]
+)
+def test_a_limit_below_a_millisecond_is_one_and_not_none(text: str, wanted: int) -> None:
+    assert milliseconds(parse_signed_duration(text)) == wanted
