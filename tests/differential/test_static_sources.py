@@ -77,3 +77,20 @@ def test_the_same_place_counts(
     assert [note.severity for note in warnings if "flags are not read beside a file" in note.problem] == (
         ["warning"] if ignored else []
     )
+
+
+def test_what_an_image_ships_counts_where_nothing_else_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Traefik's image has no configuration that could precede variables, or a file that is mounted."""
+    shipped = tmp_path / "shipped.yml"
+    shipped.write_text(FILE)
+    monkeypatch.setattr("lbcore.cli.static.SHIPPED", shipped)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert set(find_static(None, [])[0].entry_points) == {"of-file"}
+    assert set(find_static(None, FLAGS)[0].entry_points) == {"OF-flags", "FLAGS"}
+    for name, value in VARIABLES.items():
+        monkeypatch.setenv(name, value)
+    assert set(find_static(None, [])[0].entry_points) == {"variables"}
+    (tmp_path / "traefik.yml").write_text("entryPoints: {mounted: {address: ':0'}}\n")
+    assert set(find_static(None, [])[0].entry_points) == {"mounted"}
