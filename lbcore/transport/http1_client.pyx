@@ -507,11 +507,13 @@ cdef class Http1ClientConnection(ClientConnection):
 
     cdef int linger(self) except -1:
         """Close in a way that the client gets the answer: an immediate close resets a connection whose peer is still sending
-        (RFC 9112 section 9.6). The reset would even come before the answer, which waits for the end (`Socket.end_follows`): so a
-        look for bytes that no event has announced comes first."""
-        if not self.unread and buffer_len(&self.socket.input) == 0 and not self.socket.readable and self.socket.discard() <= 0:
-            self.give_stream()
-            return self.close()
+        (RFC 9112 section 9.6). What waits for the end (`Socket.end_follows`) goes out before the look for bytes that no event has
+        announced: a reset would destroy it."""
+        if not self.unread and buffer_len(&self.socket.input) == 0 and not self.socket.readable:
+            self.socket.shut_write()
+            if self.socket.discard() <= 0:
+                self.give_stream()
+                return self.close()
         self.move(CLIENT_LINGERING)
         linger_begin(&self.lingering, self.socket)
         return self.read_past()
