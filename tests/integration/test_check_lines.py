@@ -406,7 +406,6 @@ def test_what_templates_have_become_is_logged_if_it_is_asked_for(tmp_path: Path,
     [
         ("tcpServersTransport:\n  tls:\n    spiffe: {ids: [spiffe://a/b]}\n", "3: tcpServersTransport.tls.spiffe: "),
         ("serversTransport:\n  rootCAs:\n    - nowhere.pem\n", "2: serversTransport.rootCAs: nowhere.pem cannot"),
-        ("tracing:\n  otlp:\n    http: {endpoint: 'x'}\n", "3: tracing.otlp.http.endpoint: "),
         ("ping:\n\t entryPoint: {{ web }}\n", "2: no valid YAML: a tab"),
         ("providers:\n  redis: {tls: {ca: nowhere.pem}}\n", "2: providers.redis.tls: cannot be used: ca: nowhere.pem"),
         ("lbcore:\n  workers: 2\n", "2: workers: unknown key 'workers' of lbcore"),

@@ -68,7 +68,7 @@ def test_environment_is_the_static_configuration(tmp_path: Path, backend: Backen
     assert {line["level"] for line in lines} >= {"info"}
 
 
-def test_a_file_wins_over_the_environment_and_flags_over_both(tmp_path: Path, backend: Backend) -> None:
+def test_a_file_wins_over_flags_and_flags_over_the_environment(tmp_path: Path, backend: Backend) -> None:
     (tmp_path / "dynamic.yml").write_text(yaml.safe_dump(dynamic_for(backend)))
     by_file, by_environment, by_flags = free_port(), free_port(), free_port()
     file = {
@@ -77,10 +77,12 @@ def test_a_file_wins_over_the_environment_and_flags_over_both(tmp_path: Path, ba
     }
     (tmp_path / "traefik.yml").write_text(yaml.safe_dump(file))
     environ = {"TRAEFIK_ENTRYPOINTS_WEB_ADDRESS": f"127.0.0.1:{by_environment}"}
-    with started(tmp_path, "--config", "traefik.yml", **environ):
-        eventually(lambda: answer(by_file) == "HTTP/1.1 200 OK one", "the file's port answers")
-        assert answer(by_environment) == ""
     flags = (f"--entryPoints.web.address=127.0.0.1:{by_flags}", "--providers.file.filename", "dynamic.yml")
+    for arguments in (("--config", "traefik.yml"), flags):  # which finds the file
+        with started(tmp_path, *arguments, **environ):
+            eventually(lambda: answer(by_file) == "HTTP/1.1 200 OK one", "the file's port answers")
+            assert answer(by_environment) == answer(by_flags) == ""
+    (tmp_path / "traefik.yml").unlink()
     with started(tmp_path, *flags, **environ):
         eventually(lambda: answer(by_flags) == "HTTP/1.1 200 OK one", "the flags' port answers")
         assert answer(by_environment) == ""

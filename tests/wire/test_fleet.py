@@ -641,7 +641,6 @@ def test_options_of_fleets_that_cannot_be_meant(tmp_path: Path) -> None:
     from lbcore.errors import ConfigError
 
     for wrong, text in (
-        ({"redis": {"endpoints": []}}, "at least one"),
         ({"redis": {"endpoints": ["nowhere"]}}, "host:port"),
         ({"peers": {"addresses": ["10.0.0.1"]}}, "http://HOST:PORT/ping"),
         ({"interval": "1ms"}, "100ms"),

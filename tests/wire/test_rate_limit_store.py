@@ -362,7 +362,6 @@ def test_a_reload_keeps_connections_and_another_store_gets_others(store: StoreSe
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"endpoints": []}, "at least one is needed"),
         ({"endpoints": ["somewhere"]}, "'somewhere' is no address: write host:port"),
         ({"endpoints": ["a:0"]}, "'a:0' is no address"),
         ({"whenAway": "never"}, "'never'"),
