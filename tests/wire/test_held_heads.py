@@ -6,14 +6,12 @@ import contextlib
 import gzip
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from lbcore.middleware_api import Request, Response
-from tests.support.instance import eventually
-from tests.support.native import with_steps
 from tests.support.recorder import config
 from tests.support.wire import TIMEOUT_S, Edge, Peer, Server, edge, serving
 from tests.wire.test_waiting import Steps, asks, held, idle, in_loop, limited, sent
@@ -25,16 +23,6 @@ HOLDERS: dict[str, dict[str, Any]] = {
 }
 GET = b"GET /x HTTP/1.1\r\nHost: shop.test\r\nAccept-Encoding: gzip\r\n\r\n"
 HEAD = b"HTTP/1.1 200 X\r\nX-Server: yes\r\nTransfer-Encoding: chunked\r\n\r\n"
-
-
-@pytest.fixture(name="known")
-def known_steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[Steps]:
-    """The steps; at the end each has seen the end of all that passed it, once."""
-    steps = with_steps(monkeypatch)
-    yield steps
-    for step in steps.values():
-        eventually(lambda step=step: len(step.statuses) == step.begun, f"{step.name} has seen {step.begun} ends")
-        assert not step.held
 
 
 def chain(url: str, *names: str, gates: int = 0) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,16 +18,6 @@ from tests.wire.test_waiting import PLACES, Steps, asks, held, idle, in_flight, 
 
 HEAD = GET.replace(b"GET", b"HEAD", 1)
 LARGE = 40_000_000  # more than the sockets on the way hold
-
-
-@pytest.fixture(name="known")
-def known_steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[Steps]:
-    """The steps; at the end each has seen the end of all that passed it or waited in it, once."""
-    steps = with_steps(monkeypatch)
-    yield steps
-    for step in steps.values():
-        eventually(lambda step=step: len(step.statuses) == step.begun, f"{step.name} has seen {step.begun} ends")
-        assert not step.held
 
 
 def large(*request: Any) -> tuple[int, bytes]:
