@@ -83,7 +83,7 @@ sbom: $(VENV)/.installed #? dist/sbom.cdx.json: what an installation with all ex
 	$(BIN)/python ci/sbom.py
 
 image: #? the container image `lbcore`, from the wheel in dist/ (`make packages`)
-	docker build --tag lbcore .
+	docker build --tag lbcore --build-arg PYTHON=python:$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')-slim-bookworm .
 
 deb: #? the Debian package in dist/, from the wheel in dist/ (`make packages`)
 	$(PYTHON) ci/deb.py

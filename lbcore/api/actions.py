@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lbcore.api import audit
 from lbcore.api.condition import weights_after
 from lbcore.api.runtime import LAYERS, Runtime
 from lbcore.api.structure import inner_of
@@ -16,8 +16,6 @@ from lbcore.state.cells import ADMIN, EJECTED
 
 MOST_WEIGHT = 1 << 30
 ACTIONS = ("drain", "undrain", "eject", "reset")
-
-_log = logging.getLogger("lbcore.api")
 
 
 class RefusedError(Exception):
@@ -70,7 +68,7 @@ def set_weights(runtime: Runtime, target: Target, weights: Mapping[str, int | No
         runtime.region.set_weight(target.slots[key], weight)
     _share(runtime, target, weights)
     text = ", ".join(f"{key}={'as configured' if weight is None else weight}" for key, weight in weights.items())
-    _log.info("%s: weights set by %s: %s", target.about, asker, text)
+    audit.log.info("%s: weights set by %s: %s", target.about, asker, text)
 
 
 def change_member(runtime: Runtime, target: Target, key: str, action: str, force: bool, asker: str) -> str:
@@ -98,7 +96,7 @@ def change_member(runtime: Runtime, target: Target, key: str, action: str, force
         text = "is as configured again: neither taken out nor ejected, without an override of its weight"
     else:
         raise RefusedError(400, f"no such action: {action}; known: {', '.join(ACTIONS)}")
-    _log.info("%s: %s %s (by %s)", target.about, key, text, asker)
+    audit.log.info("%s: %s %s (by %s)", target.about, key, text, asker)
     return f"{key} {text}"
 
 

@@ -21,7 +21,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lbcore import __version__
-from lbcore.api import catalogue, view
+from lbcore.api import audit, catalogue, view
 from lbcore.api.condition import instant
 from lbcore.api.console import Console, asker_of
 from lbcore.api.live import Live
@@ -335,11 +335,11 @@ class _Api:
         try:
             if request.method == "DELETE":
                 await target.clear()
-                _log.info("the configuration of the provider rest was removed by %s", asker_of(request))
+                audit.log.info("the configuration of the provider rest was removed by %s", asker_of(request))
                 return JSONResponse({})
             if problems := await target.put(bytes(body)):
                 return JSONResponse({"message": "nothing has changed", "problems": problems}, 422)
-            _log.info("the configuration of the provider rest was put by %s", asker_of(request))
+            audit.log.info("the configuration of the provider rest was put by %s", asker_of(request))
         except OSError as error:
             return JSONResponse({"message": f"nothing has changed: {error.strerror or error}"}, 500)
         return Response(bytes(body), media_type="application/json")
@@ -364,7 +364,7 @@ class _Api:
             return refusal
         reload = self.runtime.reload
         before = {"generation": reload.generation, "inForce": reload.reloads, "failures": reload.failures}
-        _log.info("the configuration is read again for %s", asker_of(request))
+        audit.log.info("the configuration is read again for %s", asker_of(request))
         self.runtime.read_again()
         return JSONResponse(before)
 
@@ -378,7 +378,7 @@ class _Api:
             return JSONResponse({"message": 'needs a JSON object: {"names": ["a.example"]}'}, 400)
         found = self.runtime.renew(names)
         if found:
-            _log.info(
+            audit.log.info(
                 "certificates ordered anew by %s: %s", asker_of(request), "; ".join(", ".join(each) for each in found)
             )
         else:

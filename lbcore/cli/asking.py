@@ -33,11 +33,12 @@ WATCHING = (
 
 @dataclass(frozen=True)
 class Look:
-    """What one look has found: `data` for JSON, `shown` for people, and the exit code."""
+    """What one look has found: `data` for JSON, `shown` for people, the exit code, and whether a watch ends with it."""
 
     data: Any
     shown: list[RenderableType]
     code: int = EXIT_WELL
+    is_last: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class View:
                     code = found.code
                     page.put(found)
                     left -= 1
-                    if not self.watch or left == 0:
+                    if found.is_last or not self.watch or left == 0:
                         break
                     time.sleep(self.seconds)
                     try:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
 
-from lbcore.cli.asking import API, TOKEN, needs_token, services_named
-from lbcore.cli.base import AskingCommand, fail
+from lbcore.cli.asking import TOKEN, Look, View, needs_token, services_named, viewing
+from lbcore.cli.base import EXIT_DOWN, EXIT_WELL, AskingCommand, fail
 from lbcore.cli.weights import LAYER, find, members_named
 from lbcore.remote.printable import printable
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 SERVICE = click.argument("service", shell_complete=services_named)
 MEMBERS = click.argument("members", nargs=-1, required=True)
 FORCE = click.option("--force", is_flag=True, help="Even if no member is left to choose, and requests are refused.")
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 POLL_S = 0.2
 Decorator = Callable[[Callable[..., Any]], Any]
 
@@ -29,9 +29,10 @@ def _of_members(*own: Decorator) -> Decorator:
     """A command about members of a service, with options of its own."""
 
     def made(function: Callable[..., Any]) -> click.Command:
-        for option in reversed((SERVICE, MEMBERS, *own, AS_JSON, LAYER, TOKEN, API)):
-            function = option(function)
-        return click.command(cls=AskingCommand)(function)
+        given: Callable[..., Any] = viewing()(function)
+        for option in reversed((SERVICE, MEMBERS, *own, LAYER, TOKEN)):
+            given = option(given)
+        return click.command(cls=AskingCommand)(given)
 
     return made
 
@@ -41,11 +42,12 @@ def _of_members(*own: Decorator) -> Decorator:
     click.option("--wait", is_flag=True, help="Until nothing is in flight at them."),
     click.option("--timeout", "timeout_s", default=300.0, type=click.FloatRange(0), help="Seconds that --wait waits."),
 )
-def drain(members: tuple[str, ...], wait: bool, timeout_s: float, **asked: Any) -> None:
+def drain(members: tuple[str, ...], wait: bool, timeout_s: float, view: View, **asked: Any) -> None:
     """Give members of a service no new clients: lbcore drain shop 10.0.0.2. Sessions that stick to them stay.
 
     A member is named by its URL, address or name, or by a part of that which no other one has. It stays drained, also
-    over reloads, until `lbcore undrain`.
+    over reloads, until `lbcore undrain`. With --watch, the members of the service and what is in flight there are shown
+    again and again; with --wait as well, until nothing is in flight at those that were drained.
 
     \b
     Exit codes:
@@ -53,20 +55,35 @@ def drain(members: tuple[str, ...], wait: bool, timeout_s: float, **asked: Any) 
       1  the instance cannot be asked, or refuses; the command is wrong
       2  something is in flight at them after the timeout of --wait
     """
-    client, of, node = _act("drain", members=members, **asked)
+    from lbcore.remote.client import ApiError
+
+    done = _act("drain", members=members, view=view, **asked)
     if not wait:
+        done.watch(view)
         return
-    keys = members_named(node, members)
     until = time.monotonic() + timeout_s
-    while busy := _in_flight(client, node["name"], of, keys):
-        if time.monotonic() > until:
-            click.echo(f"error: {busy} in flight after {timeout_s:g} s", err=True)
-            raise SystemExit(2)
-        time.sleep(POLL_S)
+
+    def look() -> Look:
+        rows = done.members()
+        busy = sum(row["inFlight"] for row in rows if row["member"] in done.keys)
+        is_late = time.monotonic() > until
+        said = [f"error: {busy} in flight after {timeout_s:g} s"] if busy and is_late else []
+        return Look(rows, [*_table(rows), *said], EXIT_DOWN if busy else EXIT_WELL, not busy or is_late)
+
+    if view.watch:
+        view.again(look)
+    try:
+        while not (found := look()).is_last:
+            time.sleep(POLL_S)
+    except ApiError as error:
+        fail(str(error))
+    if found.code:
+        click.echo(found.shown[-1], err=True)
+        raise SystemExit(found.code)
 
 
 @_of_members()
-def undrain(**asked: Any) -> None:
+def undrain(view: View, **asked: Any) -> None:
     """End `lbcore drain`: members have the weights of the configuration again.
 
     \b
@@ -74,11 +91,11 @@ def undrain(**asked: Any) -> None:
       0  they have
       1  the instance cannot be asked, or refuses; the command is wrong
     """
-    _act("undrain", **asked)
+    _act("undrain", view=view, **asked).watch(view)
 
 
 @_of_members(FORCE)
-def eject(**asked: Any) -> None:
+def eject(view: View, **asked: Any) -> None:
     """Send no request at all to members of a service, also not of sessions, until `lbcore reset`.
 
     What is under way ends as it would.
@@ -88,11 +105,11 @@ def eject(**asked: Any) -> None:
       0  they are out
       1  the instance cannot be asked, or refuses; the command is wrong
     """
-    _act("eject", **asked)
+    _act("eject", view=view, **asked).watch(view)
 
 
 @_of_members()
-def reset(**asked: Any) -> None:
+def reset(view: View, **asked: Any) -> None:
     """End what was done to members by hand, and their ejection by a passive health check.
 
     \b
@@ -100,40 +117,54 @@ def reset(**asked: Any) -> None:
       0  it has ended
       1  the instance cannot be asked, or refuses; the command is wrong
     """
-    _act("reset", **asked)
+    _act("reset", view=view, **asked).watch(view)
+
+
+@dataclass(frozen=True)
+class _Changed:
+    """The service whose members were changed, and the keys of these."""
+
+    client: ApiClient
+    layer: str
+    service: str
+    keys: list[str]
+
+    def members(self) -> list[dict[str, Any]]:
+        """All members of the service as they are now. Raises ApiError."""
+        from lbcore.remote.show import members_of
+
+        return members_of(find(self.client.ask("/api/tree"), self.service, self.layer)[1])
+
+    def watch(self, view: View) -> None:
+        """Show them again and again, if that is wanted."""
+        if view.watch:
+            view.again(lambda: Look(rows := self.members(), _table(rows)))
 
 
 def _act(
-    action: str, *, service: str, members: tuple[str, ...], as_json: bool, layer: str | None, token: str, url: str,
+    action: str, *, service: str, members: tuple[str, ...], layer: str | None, token: str, view: View,
     force: bool = False,
-) -> tuple[ApiClient, str, dict[str, Any]]:  # fmt: skip
-    """Ask for an action for each member. Returns what is needed to look at them again."""
+) -> _Changed:  # fmt: skip
+    """Ask for an action for each member."""
     import json
 
     from lbcore.remote.client import ApiClient, ApiError
 
     needs_token(token)
     try:
-        client = ApiClient(url, token)
+        client = ApiClient(view.url, token)
         of, node = find(client.ask("/api/tree"), service, layer)
         path = f"/api/{of}/services/{quote(node['name'], safe='@')}/members"
-        answers = [
-            client.ask(path, "POST", {"member": key, "action": action, "force": force})
-            for key in members_named(node, members)
-        ]
+        keys = members_named(node, members)
+        answers = [client.ask(path, "POST", {"member": key, "action": action, "force": force}) for key in keys]
     except ApiError as error:
         fail(str(error))
-    for answer in answers:
-        click.echo(json.dumps(answer) if as_json else printable(answer["message"]))
-    return client, of, node
+    for answer in answers if not view.watch else ():
+        click.echo(json.dumps(answer) if view.as_json else printable(answer["message"]))
+    return _Changed(client, of, node["name"], keys)
 
 
-def _in_flight(client: ApiClient, service: str, layer: str, keys: list[str]) -> int:
-    from lbcore.remote.client import ApiError
-    from lbcore.remote.show import key_of, parts_of, total
+def _table(rows: list[dict[str, Any]]) -> list[Any]:
+    from lbcore.remote.show import weights_table
 
-    try:
-        _, node = find(client.ask("/api/tree"), service, layer)
-    except ApiError as error:
-        fail(str(error))
-    return sum(total(part, "inFlight") for part in parts_of(node) if key_of(part) in keys)
+    return [weights_table(rows)]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lbcore.cli.asking import API, TOKEN, needs_token
-from lbcore.cli.base import EXIT_DOWN, AskingCommand, fail
+from lbcore.cli.asking import TOKEN, Look, View, needs_token, viewing
+from lbcore.cli.base import EXIT_DOWN, EXIT_WELL, AskingCommand, fail
 from lbcore.errors import system_message_of
 from lbcore.remote.printable import printable
 
@@ -24,25 +24,25 @@ POLL_S = 0.05
 @click.option("--wait", is_flag=True, help="Until all workers run it, or it is refused.")
 @click.option("--timeout", "timeout_s", default=30.0, type=click.FloatRange(0), help="Seconds that --wait waits.")
 @click.option("--pid", type=click.IntRange(2), help="Send SIGHUP to this process, in place of asking its API.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @TOKEN
-@API
-def reload(wait: bool, timeout_s: float, pid: int | None, as_json: bool, token: str, url: str) -> None:
+@viewing()
+def reload(wait: bool, timeout_s: float, pid: int | None, token: str, view: View) -> None:
     """Have a running instance read its dynamic configuration again, as SIGHUP does.
 
     With --wait, prints what has changed, or why the configuration is not in force. If nothing has, it prints the last
-    change: lbcore follows files by itself, and may have read them before it is asked.
+    change: lbcore follows files by itself, and may have read them before it is asked. With --watch, goes on to show
+    that, also of later changes.
 
     \b
     Exit codes:
-      0  it is asked for; with --wait: all workers run the configuration as it is written
+      0  it is asked for; with --wait or --watch: all workers run the configuration as it is written
       1  the instance cannot be asked, or refuses; the command is wrong
-      2  with --wait: the configuration, or a part of it, is not in force
+      2  with --wait or --watch: the configuration, or a part of it, is not in force
     """
     from lbcore.remote.client import ApiClient, ApiError
 
     try:
-        client = ApiClient(url, token)
+        client = ApiClient(view.url, token)
         if pid is None:
             needs_token(token)
             before = client.ask("/api/reload", "POST")
@@ -52,12 +52,15 @@ def reload(wait: bool, timeout_s: float, pid: int | None, as_json: bool, token: 
                 os.kill(pid, signal.SIGHUP)
             except OSError as error:
                 fail(f"process {pid}: {system_message_of(error)}")
-        if wait:
-            _tell(_outcome(client, before, timeout_s), as_json)
-        elif as_json:
-            _print(before)
+        state = _outcome(client, before, timeout_s) if wait else {}
     except ApiError as error:
         fail(str(error))
+    if view.watch:
+        view.again(lambda: _seen(client.ask("/api/state")))
+    if wait:
+        _tell(_seen(state), view.as_json)
+    elif view.as_json:
+        _print(before)
 
 
 def _outcome(client: ApiClient, before: dict[str, Any], timeout_s: float) -> dict[str, Any]:
@@ -76,21 +79,28 @@ def _outcome(client: ApiClient, before: dict[str, Any], timeout_s: float) -> dic
         time.sleep(POLL_S)
 
 
-def _tell(state: dict[str, Any], as_json: bool) -> None:
+def _seen(state: dict[str, Any]) -> Look:
+    """What is in force, and what is not."""
     reload = state["reload"]
     problems = [each["text"] for each in state["problems"] if _is_of_configuration(each)]
-    if as_json:
-        _print({**reload, "problems": problems})
+    if reload["refused"]:
+        said = f"refused: configuration {reload['generation']} stays"
     else:
-        if reload["refused"]:
-            click.echo(f"refused: configuration {reload['generation']} stays")
-        else:
-            changed = reload.get("changed") or f"nothing has changed{_since(reload.get('lastChange'))}"
-            click.echo(f"configuration {reload['generation']} is in force: {printable(changed)}")
-        for text in problems:
-            click.echo(f"error: {printable(text)}", err=True)
-    if problems:
-        raise SystemExit(EXIT_DOWN)
+        changed = reload.get("changed") or f"nothing has changed{_since(reload.get('lastChange'))}"
+        said = f"configuration {reload['generation']} is in force: {changed}"
+    shown: list[Any] = [said, *(f"error: {text}" for text in problems)]
+    return Look({**reload, "problems": problems}, shown, EXIT_DOWN if problems else EXIT_WELL)
+
+
+def _tell(found: Look, as_json: bool) -> None:
+    """Print it once: what is not in force among the errors."""
+    if as_json:
+        _print(found.data)
+    else:
+        for number, line in enumerate(found.shown):
+            click.echo(printable(str(line)), err=number > 0)
+    if found.code:
+        raise SystemExit(found.code)
 
 
 def _since(last: dict[str, Any] | None) -> str:

@@ -157,7 +157,8 @@ def total(node: Node, key: str) -> int:
 
 
 def members_of(node: Node) -> list[Node]:
-    """The members of a service with their weights, and the share of its requests that each has had so far."""
+    """The members of a service with their weights, the share of its requests that each has had so far, and what is in
+    flight there."""
     parts = parts_of(node)
     requests = sum(part.get("requests", 0) for part in parts)
     keys = ("status", "weight", "effectiveWeight", "overriddenWeight", "slowStartPercent", "role", "cause")
@@ -167,6 +168,7 @@ def members_of(node: Node) -> list[Node]:
             "member": key_of(part),
             **{key: part[key] for key in keys if key in part},
             "share": round(part.get("requests", 0) / requests, 4) if requests else None,
+            "inFlight": total(part, "inFlight"),
         }
         for part in parts
     ]
@@ -180,7 +182,7 @@ def overridden(roots: list[Node]) -> list[Node]:
 
 def weights_table(rows: list[Node]) -> Table:
     """Members with their weights."""
-    numbers = ("weight", "configured", "share")
+    numbers = ("weight", "configured", "share", "in flight")
     table = plain_table("service", "member", "status", *numbers, "", numbers=numbers)
     for row in rows:
         notes = []
@@ -191,7 +193,8 @@ def weights_table(rows: list[Node]) -> Table:
         notes += [str(row[key]) for key in ("role", "cause") if key in row]
         share = "-" if row["share"] is None else f"{row['share']:.1%}"
         shown = [str(row.get(key, "-")) for key in ("effectiveWeight", "weight")]
-        table.add_row(row["service"], row["member"], status_text(row["status"]), *shown, share, "; ".join(notes))
+        shown += [share, str(row["inFlight"])]
+        table.add_row(row["service"], row["member"], status_text(row["status"]), *shown, "; ".join(notes))
     return table
 
 

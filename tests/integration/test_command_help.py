@@ -32,13 +32,14 @@ def test_each_command_that_asks_says_its_exit_codes() -> None:
             assert re.search(r"Exit codes:\n +0 .*\n +1 ", text), f"{context.command_path} does not say its exit codes"
 
 
-def test_each_command_that_asks_has_json_and_each_that_looks_can_watch() -> None:
+def test_each_command_that_asks_has_json_and_nearly_each_can_watch() -> None:
     for context in ALL:
         options = {option for parameter in context.command.params for option in parameter.opts}
         if isinstance(context.command, AskingCommand) and context.info_name != "renew":
             assert "--json" in options, context.command_path
-        if context.info_name in ("status", "top", "routes", "weights"):
-            assert {"--watch", "--interval", "--count"} <= options, context.command_path
+        looks = ("status", "top", "routes", "weights", "explain", "healthcheck")
+        if context.info_name in (*looks, "drain", "undrain", "eject", "reset", "reload"):
+            assert {"--json", "--watch", "--interval", "--count"} <= options, context.command_path
 
 
 def test_each_command_has_a_manual_page_without_a_fault(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from click.testing import CliRunner
 from lbcore.cli import main
 from tests.support.instance import Backend, Instance, eventually, running
 from tests.support.ports import free_port
+from tests.support.recorder import recorders
 
 TOKEN = "a token of some length"
 STATIC: dict[str, Any] = {
@@ -256,7 +257,7 @@ def test_weights_are_shown_set_and_reset(site: Site) -> None:
     (row,) = site.json("weights")
     assert (row["service"], row["member"], row["overriddenWeight"]) == ("shop@file", "v1", 0)
     code, text = site.ask("weights", "shop@file")
-    assert code == 0 and re.search(r"v1 +UP +0 +3 +\S+ +overridden: 0", text)
+    assert code == 0 and re.search(r"v1 +UP +0 +3 +\S+ +0 +overridden: 0", text)
     assert site.ask("weights", "shop", "v2=0", "--force", token=True)[0] == 0
     assert site.ask("weights", "shop")[0] == 2, "no member is left"
     rows = json.loads(site.ask("weights", "shop", "v1=5", "--json", token=True)[1])
@@ -292,7 +293,9 @@ def test_members_are_drained_ejected_and_reset_at_all_layers(site: Site) -> None
     assert (row["member"], row["overriddenWeight"]) == ("v1", 0)
     code, text = site.ask("drain", "shop", "v2", token=True)
     assert code == 1 and "without a member" in text and "add --force" in text
-    assert site.ask("undrain", "shop", "v1", token=True)[0] == 0
+    watched = ("--watch", "--count", "2", "--interval", "0.1")
+    code, text = site.ask("undrain", "shop", "v1", *watched, token=True)
+    assert (code, len(re.findall(r"v1 +UP +3 +3 ", text))) == (0, 2)
     eventually(lambda: "one" in {site.lb.get()[1] for _ in range(8)}, "it has its weight again")
     # The only server of a service, by a part of its URL.
     part = one.rpartition(":")[2]
@@ -320,6 +323,34 @@ def test_members_are_drained_ejected_and_reset_at_all_layers(site: Site) -> None
         assert code == 1 and said in text, text
     assert site.ask("drain", "shop", "v1")[1].startswith("error: a token is missing")
     assert site.ask("drain", "shop", "v1", "--token", "x" * 20) == (1, "error: wrong token\n")
+
+
+def test_a_drain_is_watched_until_nothing_is_in_flight(tmp_path: Path) -> None:
+    held = threading.Event()
+    with recorders("a") as (a,):
+        a.answer = lambda first, headers, body: (200, b"held" if held.wait(120) else b"")
+        router = {"rule": "PathPrefix(`/`)", "service": "shop", "entryPoints": ["web"]}
+        services = {"shop": {"loadBalancer": {"servers": [{"url": a.url}]}}}
+        dynamic = {"http": {"routers": {"all": router}, "services": services}}
+        with running(tmp_path, dynamic, static=STATIC) as lb:
+            lb.runs(1)
+            site = Site(lb, dynamic)
+            waiting = threading.Thread(target=lb.get, args=("/", 120))
+            waiting.start()
+            try:
+                eventually(lambda: a.requests, "a request is under way")
+                drain = ("drain", "shop", a.url, "--force", "--wait")
+                code, text = site.ask(*drain, "--timeout", "0", token=True)
+                assert (code, text.splitlines()[-1]) == (2, "error: 1 in flight after 0 s")
+                watch = ("--watch", "--interval", "0.1")
+                code, text = site.ask(*drain, *watch, "--count", "2", token=True)
+                assert (code, len(re.findall(r" UP +0 +1 +\S+ +1 +overridden: 0", text))) == (2, 2), text
+                threading.Timer(0.5, held.set).start()
+                code, text = site.ask(*drain, *watch, "--json", token=True)
+                assert (code, json.loads(text.splitlines()[-1])[0]["inFlight"]) == (0, 0)
+            finally:
+                held.set()
+                waiting.join()
 
 
 def test_a_running_instance_explains_with_its_health_and_weights(site: Site) -> None:
@@ -356,6 +387,11 @@ def test_a_reload_tells_what_it_has_changed_and_what_is_not_in_force(site: Site)
         code, text = site.ask("reload", "--wait", token=True)
         assert code == 2, text
         assert "error: router qa@file runs in the version before" in text
+        watched = ("--watch", "--count", "2", "--interval", "0.1")
+        code, text = site.ask("reload", "--wait", *watched, token=True)
+        assert (code, text.count("error: router qa@file runs in the version before")) == (2, 2), text
+        code, text = site.ask("reload", "--json", *watched, token=True)
+        assert code == 2 and [len(json.loads(line)["problems"]) for line in text.splitlines()] == [1, 1]
         found = site.json("reload", "--wait", "--pid", str(site.lb.process.pid))
         assert found["refused"] == [] and len(found["problems"]) == 1 and found["kept"]
         site.lb.write("http: {routers: [")

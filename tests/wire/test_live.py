@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import logging
 import socket
 import threading
 import time
@@ -189,7 +188,6 @@ def test_down_servers_have_a_cause_and_so_have_what_leads_to_them() -> None:
 
 
 def test_members_are_drained_taken_out_and_reset_with_the_token_alone(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "lbcore.api")
     with recorders("a", "b") as (a, b):
         dynamic = config({"all": {"loadBalancer": {"servers": [{"url": a.url}, {"url": b.url}]}}})
         with watched(dynamic) as lb, watching(lb) as stream:
@@ -217,7 +215,7 @@ def test_members_are_drained_taken_out_and_reset_with_the_token_alone(caplog: py
             assert act(lb, "http://no", "drain")[0] == 404
             assert act(lb, a.url, "explode")[0] == 400
             assert post(lb, "/api/http/services/no@file/members", {}, Authorization=f"Bearer {TOKEN}")[0] == 404
-    lines = [record.getMessage() for record in caplog.records if record.name == "lbcore.api"]
+    lines = [record.getMessage() for record in caplog.records if record.name == "lbcore.audit"]
     assert f"service all@file: {a.url} drains: it gets no new clients, and keeps its sessions (by 127.0.0.1)" in lines
 
 
