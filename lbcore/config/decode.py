@@ -63,13 +63,13 @@ def decode(tree: Tree, model: type[M], elsewhere: Elsewhere | None = None) -> De
     decoder = _Decoder(tree)
     data = decoder.top(model, elsewhere)
     found = decoder.validated(data, model)
-    warnings = _in_order([*tree.warnings, *decoder.warnings])
+    warnings = in_order([*tree.warnings, *decoder.warnings])
     if tree.fatal or decoder.problems or found is None:
-        raise ConfigError(_in_order([*tree.fatal, *decoder.problems, *decoder.broken]), warnings)
-    return Decoded(found, _in_order(decoder.broken), warnings, decoder.line)
+        raise ConfigError(in_order([*tree.fatal, *decoder.problems, *decoder.broken]), warnings)
+    return Decoded(found, in_order(decoder.broken), warnings, decoder.line)
 
 
-def _in_order(problems: list[Problem]) -> list[Problem]:
+def in_order(problems: list[Problem]) -> list[Problem]:
     return sorted(problems, key=lambda problem: (problem.line or 0, problem.path))
 
 

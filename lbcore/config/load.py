@@ -18,6 +18,7 @@ from lbcore.config.dynamic import DynamicConfig, HttpConfig
 from lbcore.config.lines import Lines, split_place
 from lbcore.config.lint import static_notes
 from lbcore.config.model import Model, Object
+from lbcore.config.pieces import PieceReader
 from lbcore.config.portable import foreign
 from lbcore.config.static import StaticConfig
 from lbcore.config.tcp import TcpConfig
@@ -110,14 +111,16 @@ def load_texts(texts: Mapping[Path, str]) -> tuple[DynamicConfig, list[Problem]]
 
 class TextLoader:
     """Loads files again and again. One whose text is what it was is not read again, unless it has templates, which may
-    say something else: its objects are the same."""
+    say something else: its objects are the same. Of a large one, objects stay that are written where they were."""
 
     def __init__(self) -> None:
         self._known: dict[Path, tuple[str, Decoded[DynamicConfig]]] = {}
+        self._readers: dict[Path, PieceReader] = {}
 
     def load(self, texts: Mapping[Path, str]) -> tuple[DynamicConfig, list[Problem]]:
         """See `load_texts`."""
         self._known = {file: known for file, known in self._known.items() if texts.get(file) == known[0]}
+        self._readers = {file: self._readers.get(file) or PieceReader(str(file)) for file in texts}
         loaded = _load_files({file: partial(self._decoded, file, text) for file, text in texts.items()})
         lines = Lines({str(file): partial(_line_in, file, text) for file, text in texts.items()})
         of_tls = [problem for problem in loaded.broken if problem.object.startswith("tls.")]
@@ -127,8 +130,9 @@ class TextLoader:
         known = self._known.get(file)
         if known is not None:
             return known[1]
+        in_pieces = None if _is_toml(file) else self._readers[file].read(text)
         # The lines of all elements would need as much memory as the elements.
-        decoded = replace(_decoded(file, text), line=partial(_line_in, file, text))
+        decoded = replace(in_pieces or _decoded(file, text), line=partial(_line_in, file, text))
         if "{{" not in text:
             self._known[file] = text, decoded
         return decoded
@@ -243,7 +247,7 @@ def read_text(path: Path) -> str:
         try:
             content = file.read(FILE_LIMIT_BYTES)
             # As in Traefik, YAML may be UTF-16 by its first two bytes, as some editors and shells of Windows write it.
-            is_wide = content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) and path.suffix.lower() != ".toml"
+            is_wide = content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) and not _is_toml(path)
             text = content.decode("utf-16" if is_wide else "utf-8-sig")
             return text.replace("\r\n", "\n").replace("\r", "\n")
         except OSError as error:
@@ -266,7 +270,11 @@ def _unreadable(path: Path, error: OSError) -> Problem:
 
 
 def _tree(path: Path, text: str, *, templates: bool) -> Tree:
-    return parse(text, str(path), toml=path.suffix.lower() == ".toml", templates=templates)
+    return parse(text, str(path), toml=_is_toml(path), templates=templates)
+
+
+def _is_toml(path: Path) -> bool:
+    return path.suffix.lower() == ".toml"
 
 
 def _decoded(path: Path, text: str) -> Decoded[DynamicConfig]:
