@@ -16,7 +16,7 @@ from lbcore.config.static.providers import DockerProvider
 from lbcore.errors import ConfigError, Problem
 from lbcore.provider.combine import Part
 from lbcore.provider.constraints import Subject
-from lbcore.provider.docker_api import DockerClient
+from lbcore.provider.docker_api import REFUSED_S, DockerClient
 from lbcore.provider.exposure import LABELS, ExposingStore, Grace, Round
 from lbcore.provider.follow import Reading
 from lbcore.provider.labels import Labelled, rule_data
@@ -108,24 +108,28 @@ class DockerStore(ExposingStore):
 
     async def changes(self) -> AsyncIterator[None]:
         """See Store."""
-        try:
-            async with self._client.events(("container", "network")) as events:
-                self._listens, self._polls, self._listed_at = True, False, float("-inf")
+        was_told = False
+        while True:
+            try:
+                async with self._client.events(("container", "network")) as events:
+                    self._client.has("events")
+                    self._listens, self._polls, self._listed_at = True, False, float("-inf")
+                    yield
+                    async for event in events:
+                        action = str(event.get("Action") or event.get("status") or "").partition(":")[0]
+                        if action in EVENTS or action.startswith("health_status"):
+                            self._note(event)
+                            yield
+                return
+            except AnswerError as error:
+                if not self._client.lacks("events", error, f"containers are listed every {LIST_S:g} s"):
+                    raise
+            finally:
+                self._listens = False
+            if not was_told:
+                self._polls = was_told = True
                 yield
-                async for event in events:
-                    action = str(event.get("Action") or event.get("status") or "").partition(":")[0]
-                    if action in EVENTS or action.startswith("health_status"):
-                        self._note(event)
-                        yield
-            return
-        except AnswerError as error:
-            if not self._client.lacks("events", error, f"containers are listed every {LIST_S:g} s"):
-                raise
-        finally:
-            self._listens = False
-        self._polls = True
-        yield
-        await asyncio.Event().wait()
+            await asyncio.sleep(REFUSED_S)
 
     def _note(self, event: Answer) -> None:
         """Note the containers that an event names."""

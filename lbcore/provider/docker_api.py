@@ -15,6 +15,7 @@ from lbcore.provider.web import AnswerError, WebClient
 
 NEWEST = (1, 51)  # version of the API that is understood
 REFUSALS = frozenset({403, 404, 405, 501})  # of a proxy in front of a daemon that lets some questions pass alone
+REFUSED_S = 60.0  # events that were refused are asked for again after this time
 BEFORE_S = 1  # events are asked for from this time before the connection, as the clock of the server has it in seconds
 
 
@@ -74,6 +75,12 @@ class DockerClient:
             self._lacks.add(what)
             self._log.warning("%s: %s cannot be had: %s; %s", self.place, what, error, instead)
         return error.status in REFUSALS
+
+    def has(self, what: str) -> None:
+        """Record that something is given, which is logged if it was refused before."""
+        if what in self._lacks:
+            self._lacks.discard(what)
+            self._log.info("%s: %s can be had now", self.place, what)
 
     @asynccontextmanager
     async def events(self, kinds: tuple[str, ...]) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 AGAIN_S = 30.0  # what no event tells is seen by then: FLUSHALL, lost events, a server that sends none
 CONNECT_S = 5.0
 CALL_S = 30.0
+REFUSED_S = 60.0  # a user who may not listen to events tries again after this time
 QUIET_S = 10.0  # a connection on which nothing came for so long is asked whether it is there, and has as long to answer
 SIZE_LIMIT_BYTES = 64 << 20
 AT_ONCE = 1000  # keys of one question
@@ -113,41 +114,60 @@ class RedisStore:
         return self._client
 
     async def changes(self) -> AsyncIterator[None]:
-        """See Store. Events are turned on at each connection, because a server that restarts forgets that."""
-        client = self._open()
+        """See Store. Events are turned on at each connection, because a server that restarts forgets that.
+
+        What is refused is tried again: meanwhile whether the server is there is seen by reading.
+        """
+        client, was_told = self._open(), False
         try:
-            await self._turn_on(client)
-            async with client.pubsub() as events:
-                place = f"__keyspace@{self._settings.db}__:"
-                await events.psubscribe(f"{place}{_escaped(self._root)}/*")
-                self._all_at = float("-inf")
-                yield
-                try:
-                    async for key in _keys_of(events, place):
-                        self._changed.add(key)
+            while True:
+                await self._turn_on(client)
+                async with client.pubsub() as events:
+                    place = f"__keyspace@{self._settings.db}__:"
+                    await events.psubscribe(f"{place}{_escaped(self._root)}/*")
+                    if not was_told:
+                        was_told, self._all_at = True, float("-inf")
                         yield
-                except self._library.exceptions.NoPermissionError as error:
-                    if not self._deaf:
-                        text = "provider redis: %s lets nobody listen to events (%s): changes are seen within %g s"
-                        _log.warning(text, self.place, error, AGAIN_S)
-                    self._deaf = True
-            if self._deaf:
-                await asyncio.Event().wait()  # whether the server is there is seen by reading
+                    try:
+                        async for key in _keys_of(events, place):
+                            if key is not None:
+                                self._hears()
+                                self._changed.add(key)
+                                yield
+                            elif self._refused and await self._turn_on(client):
+                                self._all_at = float("-inf")
+                                yield
+                    except self._library.exceptions.NoPermissionError as error:
+                        if not self._deaf:
+                            text = "provider redis: %s lets nobody listen to events (%s): changes are seen within %g s"
+                            _log.warning(text, self.place, error, AGAIN_S)
+                        self._deaf = True
+                await asyncio.sleep(REFUSED_S)
         finally:
             await self.close()
 
-    async def _turn_on(self, client: Redis) -> None:
+    def _hears(self) -> None:
+        """An event has come. Before the first one there may have been changes of which none has told."""
+        if self._deaf:
+            _log.info("provider redis: %s lets this user listen to events now", self.place)
+            self._deaf, self._all_at = False, float("-inf")
+
+    async def _turn_on(self, client: Redis) -> bool:
+        """Have the server send events. Returns whether it does."""
         try:
             known = str((await client.config_get("notify-keyspace-events")).get("notify-keyspace-events") or "")
             wanted = "".join(sorted({*known, *_EVENTS}))
             if set(known) != set(wanted):
                 await client.config_set("notify-keyspace-events", wanted)
+            if self._refused:
+                _log.info("provider redis: %s sends events now", self.place)
             self._refused = False
         except self._library.exceptions.ResponseError as error:
             if not self._refused:
                 text = "provider redis: %s does not let events be turned on (%s): changes are seen within %g s"
                 _log.warning(text, self.place, error, AGAIN_S)
             self._refused = True
+        return not self._refused
 
     async def read(self) -> Reading:
         """See Store."""
@@ -192,7 +212,7 @@ class RedisStore:
 
 
 async def _keys_of(events: PubSub, place: str) -> AsyncIterator[Any]:
-    """The keys that events tell of.
+    """The keys that events tell of; None: there was no event for a while.
 
     A connection on which nothing comes is asked: a network that was cut gives no sign, and of a connection that the
     kernel has given up the client says no more than that nothing came, at once. Raises TimeoutError if there is no
@@ -205,6 +225,7 @@ async def _keys_of(events: PubSub, place: str) -> AsyncIterator[Any]:
             if asked:
                 raise TimeoutError
             await events.ping()
+            yield None
         elif event["type"] == "pmessage":
             yield event["channel"][len(place) :]
         asked = event is None

@@ -12,7 +12,7 @@ from lbcore.errors import ConfigError, Problem
 from lbcore.provider.combine import Part
 from lbcore.provider.constraints import Subject
 from lbcore.provider.docker import Options, options_of, service_name
-from lbcore.provider.docker_api import DockerClient
+from lbcore.provider.docker_api import REFUSED_S, DockerClient
 from lbcore.provider.exposure import LABELS, ExposingStore, Round
 from lbcore.provider.follow import Reading
 from lbcore.provider.labels import Labelled, rule_data
@@ -36,18 +36,23 @@ class SwarmStore(ExposingStore):
 
     async def changes(self) -> AsyncIterator[None]:
         """See Store. Tasks have no events: these are seen by reading again."""
-        try:
-            async with self._client.events(("service", "node", "network")) as events:
-                yield
-                async for _ in events:
+        was_told = False
+        while True:
+            try:
+                async with self._client.events(("service", "node", "network")) as events:
+                    self._client.has("events")
                     yield
-            return
-        except AnswerError as error:
-            every_s = self._settings.refresh_seconds.total_seconds()
-            if not self._client.lacks("events", error, f"services are read every {every_s:g} s"):
-                raise
-        yield
-        await asyncio.Event().wait()
+                    async for _ in events:
+                        yield
+                return
+            except AnswerError as error:
+                every_s = self._settings.refresh_seconds.total_seconds()
+                if not self._client.lacks("events", error, f"services are read every {every_s:g} s"):
+                    raise
+            if not was_told:
+                was_told = True
+                yield
+            await asyncio.sleep(REFUSED_S)
 
     async def read(self) -> Reading:
         """See Store."""

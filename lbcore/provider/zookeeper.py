@@ -72,6 +72,7 @@ class ZooKeeperStore:
         self._children: dict[str, frozenset[str]] = {}  # of each node
         self._values: dict[str, str] = {}
         self._all_at = 0.0  # when all nodes were asked for
+        self._synced: KazooClient | None = None  # whose server has caught up with the others
 
     @property
     def place(self) -> str:
@@ -172,7 +173,14 @@ class ZooKeeperStore:
         return self._reader.read(self._values, max(0.0, self._all_at + again_s - time.monotonic()) + 0.01)
 
     def _update(self, client: KazooClient) -> None:
-        """Ask for all nodes that may have changed, and for new nodes below them."""
+        """Ask for all nodes that may have changed, and for new nodes below them.
+
+        A new connection may be one to a server that lags behind the others: what runs would go back to what was before.
+        So this server has to catch up before it is first asked. Later on, it tells of changes in their order.
+        """
+        if self._synced is not client:
+            client.sync_async(self._root).get(timeout=ANSWER_S)
+            self._synced = client
         while True:
             with self._lock:
                 asked = sorted(self._dirty)[:AT_ONCE]

@@ -3,20 +3,25 @@
 # ruff: noqa: E501
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lbcore.config.static.providers import DockerProvider, SwarmProvider
+from lbcore.provider import docker as docker_provider
+from lbcore.provider import swarm as swarm_provider
+from lbcore.provider.follow import Store
 from lbcore.provider.trust import Own, own_container
 from tests.support.command import run_command
-from tests.support.docker import Docker, Podman, docker, guarded
+from tests.support.docker import Docker, Guard, Podman, docker, guarded
 from tests.support.instance import Instance, eventually, running
 from tests.support.ports import free_port
 
@@ -393,6 +398,41 @@ def test_a_proxy_that_passes_no_events_on(engine: Docker, tmp_path: Path) -> Non
         assert len(re.findall("events cannot be had: it answers 403; containers are listed every 10 s", lb.log)) == 1
         (state,) = api(lb, "/api/providers")
         assert state["problems"] == []
+
+
+@pytest.mark.parametrize("kind", ["docker", "swarm"])
+def test_events_that_are_refused_are_asked_for_again(
+    engine: Docker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(docker_provider, "REFUSED_S", 0.1)
+    monkeypatch.setattr(swarm_provider, "REFUSED_S", 0.1)
+    container = engine.create("late", {"traefik.enable": "true"})
+
+    async def follow(guard: Guard) -> None:
+        store: Store
+        if kind == "docker":
+            store = docker_provider.DockerStore(DockerProvider(endpoint=guard.url))
+        else:
+            store = swarm_provider.SwarmStore(SwarmProvider(endpoint=guard.url))
+        changes = store.changes()
+        assert isinstance(changes, AsyncGenerator)
+        await anext(changes)  # it begins, without events
+        following = asyncio.ensure_future(anext(changes))
+        await asyncio.sleep(0.5)  # some more refusals
+        assert not following.done()
+        guard.refuses.clear()
+        await following  # all is to be read again, because nothing has told what has changed before
+        if kind == "docker":
+            await asyncio.to_thread(engine.ask, "POST", f"/containers/{container}/start")
+            await anext(changes)
+        await changes.aclose()
+        await store.close()
+
+    with guarded(engine.port, {"/events": 403}) as guard:
+        asyncio.run(asyncio.wait_for(follow(guard), 60))
+    said = [record.getMessage() for record in caplog.records if "events" in record.getMessage()]
+    assert ["cannot be had" in said[0], *(line.endswith("events can be had now") for line in said[1:])] == [True, True]
 
 
 def test_a_container_about_which_the_daemon_fails_hinders_no_other(engine: Docker, tmp_path: Path) -> None:

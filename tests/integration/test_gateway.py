@@ -415,6 +415,26 @@ def test_a_route_that_has_left_our_gateways_says_nothing_of_them(world: World) -
     world.cluster.delete("HTTPRoute", "leaving", "infra")
 
 
+def test_a_policy_that_is_for_nothing_of_ours_any_more_says_nothing_of_our_gateways(world: World) -> None:
+    def ancestors() -> list[Thing]:
+        status = world.cluster.get("BackendTLSPolicy", "bad", "infra").get("status") or {}
+        found: list[Thing] = status.get("ancestors") or []
+        return found
+
+    eventually(lambda: len(ancestors()) == 1, "it is told of the Gateway")
+    foreign = {"ancestorRef": {"name": "other"}, "controllerName": "example.com/other", "conditions": []}
+    thing = world.cluster.get("BackendTLSPolicy", "bad", "infra")
+    before = thing["spec"]["targetRefs"]
+    thing["status"]["ancestors"].append(foreign)
+    thing["spec"]["targetRefs"] = [{"group": "", "kind": "Service", "name": "unused"}]
+    world.cluster.apply(thing)
+    eventually(lambda: ancestors() == [foreign], "what it was at our Gateway is gone")
+    thing = world.cluster.get("BackendTLSPolicy", "bad", "infra")
+    thing["spec"]["targetRefs"], thing["status"]["ancestors"] = before, []
+    world.cluster.apply(thing)
+    eventually(lambda: len(ancestors()) == 1, "it is told of the Gateway again")
+
+
 def test_statuses_are_written_once(world: World) -> None:
     """What says nothing new is not written: else writers and watchers would follow each other for ever."""
 

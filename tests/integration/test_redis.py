@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +153,7 @@ def test_what_no_event_tells_is_read_after_a_while(server: Server, monkeypatch: 
     async def readings() -> None:
         store = provider.RedisStore(RedisProvider(endpoints=[f"127.0.0.1:{server.port}"]))
         changes = store.changes()
+        assert isinstance(changes, AsyncGenerator)
         await anext(changes)
         try:
             first = await store.read()
@@ -261,6 +262,43 @@ def test_a_user_who_may_not_listen_to_events_is_served_by_polling(
     asyncio.run(follow())
     (line,) = (record.getMessage() for record in caplog.records if "listen to events" in record.getMessage())
     assert "changes are seen within 30 s" in line and "of-a-test" not in line
+
+
+def test_what_is_refused_is_tried_again(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """First a user may neither listen nor turn events on, then the one, then the other."""
+    caplog.set_level("INFO")
+    monkeypatch.setattr(provider, "REFUSED_S", 0.1)
+    monkeypatch.setattr(provider, "QUIET_S", 0.1)
+    server.put("one")
+    acl = ("ACL", "SETUSER", "lb")
+    server.client.execute_command(*acl, "on", ">of-a-test", "~*", "resetchannels", "+@all", "-config")
+
+    async def follow() -> None:
+        settings = RedisProvider(endpoints=[f"127.0.0.1:{server.port}"], username="lb", password="of-a-test")
+        store = provider.RedisStore(settings)
+        changes = store.changes()
+        assert isinstance(changes, AsyncGenerator)
+        await anext(changes)
+        await store.read()
+        following = asyncio.ensure_future(anext(changes))
+        await asyncio.sleep(0.5)
+        assert not following.done()
+        server.client.execute_command(*acl, "allchannels")
+        await asyncio.sleep(0.5)
+        assert not following.done()  # there are no events yet
+        server.client.execute_command(*acl, "+config")
+        await following
+        server.put("two")
+        await anext(changes)
+        assert "two" in (await store.read()).config.http.routers
+        await changes.aclose()
+
+    asyncio.run(asyncio.wait_for(follow(), 60))
+    said = " ".join(record.getMessage() for record in caplog.records)
+    for text in ("listen to events (", "events be turned on (", "sends events now", "lets this user listen to events"):
+        assert said.count(text) == 1, text
 
 
 @pytest.mark.parametrize("before", ["redis://:of-a-test@", "lb:of-a-test@", "rediss://of-a-test@"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -21,6 +22,7 @@ from tests.support.instance import Instance, eventually, running
 from tests.support.ports import free_port
 from tests.support.stores import Consul, Etcd, Store, ZooKeeper
 from tests.support.traefik import start
+from tests.support.valve import Valve
 
 KINDS = {"etcd": Etcd, "consul": Consul, "zookeeper": ZooKeeper}
 NAMES = list(KINDS)
@@ -325,6 +327,53 @@ def test_an_ensemble_of_zookeeper_loses_members(tmp_path: Path) -> None:
     finally:
         for member in members.values():
             member.close()
+
+
+class Overheard(Valve):
+    """A way to a ZooKeeper that keeps what goes there."""
+
+    def __init__(self, port: int) -> None:
+        self.said = b""
+        super().__init__(port)
+
+    def _pass(self, source: socket.socket, sink: socket.socket) -> None:
+        if sink.getpeername()[1] != self._to:
+            return super()._pass(source, sink)
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                self.said += data
+                sink.sendall(data)
+        return None
+
+    @property
+    def asked(self) -> list[int]:
+        """The kinds of requests after the first one, which makes the session."""
+        frames, at = [], 0
+        while at + 4 <= len(self.said):
+            length = int.from_bytes(self.said[at : at + 4])
+            frames.append(int.from_bytes(self.said[at + 8 : at + 12]))
+            at += 4 + length
+        return frames[1:]
+
+
+def test_a_server_of_zookeeper_catches_up_before_it_is_asked(tmp_path: Path) -> None:
+    """A member of an ensemble may lag behind the one to which the connection was before."""
+    sync, of_nodes = 9, {3, 4, 8, 12}  # exists, and the questions for a node and its children
+    zookeeper = ZooKeeper(tmp_path / "zookeeper")
+    way = Overheard(zookeeper.port)
+    try:
+        zookeeper.put({**router("one"), **SERVICE})
+        with follows(tmp_path, zookeeper, endpoints=[way.endpoint]) as lb:
+            becomes(lb, "one", 502)
+            assert next(kind for kind in way.asked if kind == sync or kind in of_nodes) == sync
+            way.said = b""
+            way.cut()
+            zookeeper.put(router("two"))
+            becomes(lb, "two", 502)
+            assert next(kind for kind in way.asked if kind == sync or kind in of_nodes) == sync
+    finally:
+        way.close()
+        zookeeper.close()
 
 
 def puts(store: Store, values: Mapping[str, str]) -> bool:

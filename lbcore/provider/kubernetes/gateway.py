@@ -129,11 +129,12 @@ def _steps(kinds: Mapping[str, Kind], controller: str) -> list[Step]:
 
     def say_of_policy(context: GatewayContext, source: Source) -> None:
         said = judgements(context, source.namespace, source.name)
-        if not said:
+        before = mappings(mapping(source.thing.get("status")).get("ancestors"))
+        if not said and all(each.get("controllerName") != controller for each in before):
             return
         make = policy_status(said, controller)
         context.draft.want(Wanted(kinds[source.kind], source.namespace, source.name, make))
-        wrong = [each for each in next(iter(said.values())) if each["status"] == "False"]
+        wrong = [each for each in next(iter(said.values()), []) if each["status"] == "False"]
         context.draft.complain(*(f"{source.text}: {each['message']}" for each in wrong[:1]))
 
     def say_of_gateway(context: GatewayContext, source: Source) -> None:

@@ -7,6 +7,7 @@ import copy
 import functools
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,13 @@ def _include(name: Any, data: Any) -> str:
     return render(template, data, FUNCTIONS).text
 
 
-FUNCTIONS = {**FILE_FUNCTIONS, "required": _required, "include": _include}  # Helm's own that the chart uses
+def _to_yaml(value: Any) -> str:
+    return yaml.safe_dump(value).rstrip("\n")
+
+
+# Helm's own that the chart uses.
+FUNCTIONS: dict[str, Callable[..., Any]] = {**FILE_FUNCTIONS, "required": _required, "include": _include}
+FUNCTIONS["toYaml"] = _to_yaml
 TEMPLATE = {"BasePath": "lbcore/templates"}
 
 
@@ -204,6 +211,24 @@ def test_no_value_is_forgotten() -> None:
         return set().union(*(leaves(value, f"{path}.{key}".lstrip(".")) for key, value in place.items()))
 
     assert {f".{leaf}" for leaf in leaves(copy.deepcopy(values), "")} <= used
+
+
+def test_more_of_the_static_file_goes_into_what_the_chart_writes() -> None:
+    more = {
+        "providers": {"file": {"directory": "/dynamic"}, "kubernetesCRD": {"allowEmptyServices": False}},
+        "entryPoints": {"web": {"http": {"redirections": {"entryPoint": {"to": "websecure", "scheme": "https"}}}}},
+        "log": {"format": "json", "level": "WARN"},
+        "ping": {"entryPoint": "web"},
+    }
+    static = static_file(rendered(changed(("additionalConfig", more))))
+    assert static.providers.file is not None and str(static.providers.file.directory) == "/dynamic"
+    crd = static.providers.kubernetescrd
+    assert crd is not None and (crd.allow_empty_services, crd.allow_cross_namespace) == (False, False)
+    assert static.providers.kubernetes is not None
+    web = static.entry_points["web"]
+    assert web.address == ":8000" and web.http.redirections is not None
+    assert (static.log.format, static.log.level) == ("json", "WARN")
+    assert static.ping is not None and static.ping.entry_point == "web"
 
 
 def test_pods_are_replaced_when_the_static_file_changes_and_not_otherwise() -> None:
