@@ -15,6 +15,7 @@ import ipaddress
 
 from lbcore.tls.certificate cimport Pair, certificates_in, written
 from lbcore.tls.end cimport End
+from lbcore.tls.key_schedule cimport new_context
 from lbcore.tls.openssl cimport *
 
 from lbcore.config.spiffe import domain_of
@@ -67,7 +68,7 @@ cdef class Connector:
         self.peer_uri = settings.peer_cert_uri.lower()
         self.spiffe = settings.spiffe
         self.verifies = not settings.insecure_skip_verify and self.spiffe is None
-        self.context = SSL_CTX_new(TLS_client_method())
+        self.context = new_context(TLS_client_method())
         if self.context == NULL:
             raise MemoryError
         self.set_versions(settings)

@@ -23,6 +23,7 @@ cdef struct ossl_param:        # OSSL_PARAM
     size_t return_size
 
 cdef enum:
+    PARAM_INTEGER = 1
     PARAM_UTF8 = 4
     PARAM_OCTETS = 5
 
@@ -58,7 +59,7 @@ cdef enum:
 cdef uint64_t OP_IGNORE_UNEXPECTED_EOF, OP_NO_TICKET, OP_NO_COMPRESSION, OP_SERVER_PREFERENCE, OP_NO_RENEGOTIATION
 
 ctypedef int (*CRYPTO_get_ex_new_index_fn)(int, long, void*, void*, void*, void*) noexcept
-ctypedef void* (*SSL_CTX_new_fn)(const void*) noexcept
+ctypedef void* (*SSL_CTX_new_ex_fn)(void*, const char*, const void*) noexcept
 ctypedef void (*SSL_CTX_free_fn)(void*) noexcept
 ctypedef const void* (*TLS_server_method_fn)() noexcept
 ctypedef long (*SSL_CTX_ctrl_fn)(void*, int, long, void*) noexcept
@@ -203,7 +204,7 @@ ctypedef uint32_t (*X509_get_extension_flags_fn)(void*) noexcept
 ctypedef uint32_t (*X509_get_key_usage_fn)(void*) noexcept
 ctypedef void* (*CRYPTO_malloc_fn)(size_t, const char*, int) noexcept
 
-cdef SSL_CTX_new_fn SSL_CTX_new
+cdef SSL_CTX_new_ex_fn SSL_CTX_new_ex
 cdef SSL_CTX_free_fn SSL_CTX_free
 cdef TLS_server_method_fn TLS_server_method
 cdef SSL_CTX_ctrl_fn SSL_CTX_ctrl

@@ -60,7 +60,7 @@ cdef str failure():
     return text.decode("ascii", "replace") if text != NULL else "unknown error"
 
 
-SSL_CTX_new = <SSL_CTX_new_fn>at("SSL_CTX_new")
+SSL_CTX_new_ex = <SSL_CTX_new_ex_fn>at("SSL_CTX_new_ex")
 CRYPTO_get_ex_new_index = <CRYPTO_get_ex_new_index_fn>at("CRYPTO_get_ex_new_index")
 SSL_CTX_free = <SSL_CTX_free_fn>at("SSL_CTX_free")
 TLS_server_method = <TLS_server_method_fn>at("TLS_server_method")

@@ -6,6 +6,7 @@ import hashlib
 
 from lbcore.http2.library import is_available as http2_is_available
 from lbcore.tls.certificate cimport certificates_in
+from lbcore.tls.key_schedule cimport new_context
 from lbcore.tls.openssl cimport *
 
 from lbcore.tls.openssl import library
@@ -123,7 +124,7 @@ cdef class OptionSet:
         self.verify, self.any_certificate = kinds[kind]
 
     def make(self, str ciphers, settings, authorities) -> None:
-        cdef void* context = SSL_CTX_new(TLS_server_method())
+        cdef void* context = new_context(TLS_server_method())
         cdef void* store
         cdef bytes text = ciphers.encode(), suites = SUITES_1_3, signatures = SIGNATURES
         cdef bytes digest
