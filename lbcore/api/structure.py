@@ -271,7 +271,10 @@ class _Maker:
             part = self.parts.get(service["id"])
             running = dict(part.members) if part is not None else {}
             inner = inner_of(part.service) if part is not None else None
-            weights = inner.configured_weights if isinstance(inner, Balancer) else []
+            weights: dict[str, int] = {}
+            if part is not None and isinstance(inner, Balancer):
+                for (id, _), weight in zip(part.members, inner.configured_weights, strict=True):
+                    weights.setdefault(id, weight)
             for number, id in enumerate(dict.fromkeys(service["members"])):
                 key = id.partition("|")[2]
                 node: Node = {"id": id, "kind": "member", "layer": service["layer"], "name": key, "key": key}
@@ -281,9 +284,9 @@ class _Maker:
                 else:
                     child = qualify(key, service["name"])
                     node["child"] = f"{service['layer']}/services/{child}"
-                if number < len(weights):
-                    node["weight"] = weights[number]
-                    if not weights[number]:
+                if id in weights:
+                    node["weight"] = weights[id]
+                    if not weights[id]:
                         self.peculiar[service["id"]] = None
                 if limit := getattr(running.get(id), "limit", 0):
                     node["maxConnections"] = limit

@@ -19,7 +19,7 @@ def tcp_router_view(runtime: Runtime, name: str, router: TcpRouter) -> View:
         strange += unknown_tcp_points(router, runtime.static)
     view = named(shape(router), name, errors, strange)
     using = tcp_entry_points_of(router, runtime.static)
-    view["entryPoints"] = router.entry_points or using
+    view["entryPoints"] = router.entry_points or sorted(using)
     if using:
         view["using"] = using
     view["priority"] = priority_of(router)

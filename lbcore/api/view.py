@@ -34,7 +34,7 @@ def router_view(runtime: Runtime, name: str, router: Router) -> View:
     view = named(shape(router), name, errors, strange)
     using = entry_points_of(router, runtime.static)
     if not router.parent_refs:
-        view["entryPoints"] = router.entry_points or using
+        view["entryPoints"] = router.entry_points or sorted(using)
     if using:
         view["using"] = using
     view["priority"] = router.priority or len(router.rule.encode())

@@ -261,6 +261,11 @@ def _of_service(name: str, service: Service) -> Iterable[str]:
     where = _place(service, "service", name)
     if balancer is not None:
         yield from _members(where, [server.url for server in balancer.servers], [s.weight for s in balancer.servers])
+        asked = set(map(id, balancer.sited))
+        for server in balancer.servers:
+            if id(server) not in asked and not is_nowhere(server.url):
+                yield f"{where}: a server's url {server.url!r} is no http://host:port: the server gets no request"
+                break
         nowhere = [server.url for server in balancer.servers if is_nowhere(server.url)]
         if nowhere and len(nowhere) < len(balancer.servers):
             yield f"{where}: a server's url {nowhere[0]!r} names no host: the server gets no request"
@@ -287,6 +292,10 @@ def _layer4_services(layer: str, services: Mapping[str, TcpService] | Mapping[st
         if service.load_balancer is not None:
             servers = service.load_balancer.servers
             yield from _members(where, [server.address for server in servers], [server.weight for server in servers])
+            asked = set(map(id, service.load_balancer.sited))
+            wrong = [server.address for server in servers if id(server) not in asked]
+            if wrong:
+                yield f"{where}: a server's address {wrong[0]!r} is no host:port: the server gets nothing"
         if service.weighted is not None:
             children = service.weighted.services
             yield from _members(where, [child.name for child in children], [child.weight for child in children])

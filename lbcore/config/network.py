@@ -15,6 +15,7 @@ REDIS = ("redis://", "rediss://", "unix://")
 REMEMBERED = 1 << 15  # URLs: those of a configuration are looked at again and again, and with the next one
 PORTS = {"http": 80, "https": 443, "h2c": 80}  # of URLs without one
 _PLACEHOLDER = re.compile(r"[$<>{}]|%[A-Z_]+%")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _HOST = re.compile(r"[^\s\x00-\x20\x7f\"#$&'()*+,/;<=>?@\\^`{|}]+")
 
 
@@ -66,6 +67,7 @@ def port_of(address: str) -> str:
     return "" if address.startswith(UNIX) else address.rpartition(":")[2].partition("/")[0]
 
 
+@lru_cache(maxsize=REMEMBERED)
 def split_address(address: str) -> tuple[str, int, str, str]:
     """`split_url` for the address of a layer 4 server: host:port, or unix:/path. Raises ValueError."""
     if address.startswith(UNIX):
@@ -87,6 +89,15 @@ def split_host_port(address: str) -> tuple[str, int, str, str]:
     return split_address(address)
 
 
+def is_address(address: str, is_udp: bool = False) -> bool:
+    """Whether the address of a layer 4 server can be read."""
+    try:
+        split_host_port(address) if is_udp else split_address(address)
+    except ValueError:
+        return False
+    return True
+
+
 def is_relative(url: str) -> bool:
     """Whether a URL names neither a scheme nor a host."""
     try:
@@ -100,6 +111,21 @@ def is_nowhere(url: str) -> bool:
     """Whether a server's URL names no host at all, as `localhost` and `` do, which are common for routers that only
     redirect. A request for such a server is answered with 500, as in Traefik."""
     return "//" not in url and ":" not in url.partition("/")[0] and _PLACEHOLDER.search(url) is None
+
+
+@lru_cache(maxsize=REMEMBERED)
+def is_foreign(url: str) -> bool:
+    """Whether a server's URL has no scheme or no host by which a server could be asked, as `ftp://host` and
+    `localhost:8080`. Traefik takes it: requests for this server fail, and the others of its service serve."""
+    scheme, colon, _ = url.partition(":")
+    if not colon or _SCHEME.fullmatch(scheme) is None:
+        return ":" not in url.partition("/")[0]
+    if scheme.lower() not in PORTS:
+        return scheme.lower() != "unix"
+    try:
+        return not urlsplit(url).hostname
+    except ValueError:
+        return False
 
 
 @lru_cache(maxsize=REMEMBERED)

@@ -105,7 +105,7 @@ class HealthMonitor:
         for name, tcp in dynamic.tcp.services.items():
             if tcp.load_balancer is not None and tcp.load_balancer.health_check is not None:
                 identity = f"tcp:{name}"
-                servers = {address: slots.servers[f"{identity}|{address}"] for address in tcp.members}
+                servers = {s.address: slots.servers[f"{identity}|{s.address}"] for s in tcp.load_balancer.sited}
                 named = dynamic.tcp.servers_transports.get(qualify(tcp.load_balancer.servers_transport, name))
                 tls = self._tcp_transport.server_tls(own)
                 if named is not None:
@@ -115,7 +115,7 @@ class HealthMonitor:
         for name, udp in dynamic.udp.services.items():
             if udp.load_balancer is not None and udp.load_balancer.health_check is not None:
                 identity = f"udp:{name}"
-                servers = {address: slots.servers[f"{identity}|{address}"] for address in udp.members}
+                servers = {s.address: slots.servers[f"{identity}|{s.address}"] for s in udp.load_balancer.sited}
                 checks[identity] = self._check(identity, udp.load_balancer.health_check, servers, {})
         for over_now in self._checks.values():
             over_now.stop(forget=True)

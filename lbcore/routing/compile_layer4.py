@@ -192,7 +192,7 @@ class Layer4Compiler:
     ) -> LoadBalancer:
         """A service that chooses among servers, with what all layers have. `tls`: by address, of those that use it."""
         identity = self.identity(name)
-        keys, weights = [s.address for s in config.servers], [max(s.weight, 0) for s in config.servers]
+        keys, weights = [s.address for s in config.sited], [max(s.weight, 0) for s in config.sited]
         servers = [self.server(identity, address, (tls or {}).get(address)) for address in keys]
         balancer = LoadBalancer(name, servers, weights, self.region, self.slots.services[identity])
         picker = Consistent(HashKey(), keys, weights) if sticky is not None and sticky.source_ip is not None else None

@@ -49,7 +49,7 @@ http:
       loadBalancer:
         servers:
           - url: http://127.0.0.1:9
-          - url: ftp://x
+          - url: 127.0.0.1:9
     t:
       loadBalancer:
         serversTransport: slow
@@ -305,7 +305,8 @@ def test_run_logs_the_line_of_the_key_and_not_that_of_the_object(tmp_path: Path)
         f"  services:\n    one:\n      loadBalancer:\n        servers:\n          - url: {backend.url}\n"
     )
     bad = (
-        "    two:\n      loadBalancer:\n        servers:\n          - url: http://127.0.0.1:9\n          - url: http://\n"
+        "    two:\n      loadBalancer:\n        servers:\n          - url: http://127.0.0.1:9\n"
+        "          - url: 127.0.0.1:9\n"
         "tcp:\n  routers:\n    t:\n      rule: HostSNI(`*`)\n      service: gone\n"
     )
     with running(tmp_path, None, workers=1) as lb:

@@ -306,6 +306,14 @@ def test_searches_say_how_many_there_are() -> None:
             assert api(lb, f"/api/search?{query}")[0] == 400, query
 
 
+def test_a_server_that_is_left_out_has_no_weight_of_another_one() -> None:
+    servers = [{"url": "ftp://x", "weight": 7}, {"url": "http://127.0.0.1:1", "weight": 3}, {"url": "http://127.0.0.1:2"}]
+    with watched(config({"all": {"loadBalancer": {"servers": servers}}})) as lb:
+        nodes = {node["key"]: node for node in api(lb, "/api/structure")[1]["nodes"] if node["kind"] == "member"}
+    weights = {"ftp://x": None, "http://127.0.0.1:1": 3, "http://127.0.0.1:2": 1}
+    assert {key: node.get("weight") for key, node in nodes.items()} == weights
+
+
 def test_the_structure_is_compressed_and_known_by_its_version() -> None:
     dynamic = config({"all": {"loadBalancer": {"servers": []}}})
     with watched(dynamic) as lb:

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import field_validator
 
 from lbcore.config.model import WHEN_SET, Model, keys
-from lbcore.config.network import is_nowhere
+from lbcore.config.network import is_foreign, is_nowhere
 from lbcore.config.numbers import Count, Weight
 from lbcore.config.services.hash_on import HashOn
 from lbcore.config.services.health_check import HealthCheck, PassiveHealthCheck
@@ -68,8 +68,9 @@ class LoadBalancer(Model):
 
     @property
     def sited(self) -> list[Server]:
-        """The servers whose URLs name a host."""
-        return [server for server in self.servers if not is_nowhere(server.url)]
+        """The servers that are asked: those whose URLs name a host, by a scheme that is known unless none does."""
+        sited = [server for server in self.servers if not is_nowhere(server.url)]
+        return [server for server in sited if not is_foreign(server.url)] or sited
 
     @property
     def is_limited(self) -> bool:

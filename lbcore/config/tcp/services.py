@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from lbcore.config.model import WHEN_SET, Change, Model, Object
+from lbcore.config.network import is_address
 from lbcore.config.numbers import INT64_MAX, Weight
 from lbcore.config.units import Interval, Patience, not_above_zero
 
@@ -71,6 +72,11 @@ class TcpLoadBalancer(Model):
     proxy_protocol: ProxyProtocol | None = None
     termination_delay: Annotated[int, Field(ge=-INT64_MAX, le=INT64_MAX // 1_000_000)] | None = None
     sticky: TcpSticky | None = None
+
+    @property
+    def sited(self) -> list[TcpServer]:
+        """The servers that are asked: those whose addresses can be read, or all if that is so of none."""
+        return [server for server in self.servers if is_address(server.address)] or self.servers
 
 
 class TcpWeightedService(Model):

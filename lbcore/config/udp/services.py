@@ -3,6 +3,7 @@
 from typing import Annotated, ClassVar
 
 from lbcore.config.model import WHEN_SET, Model, Object
+from lbcore.config.network import is_address
 from lbcore.config.numbers import Weight
 from lbcore.config.tcp import TcpHealthCheck, TcpParentHealthCheck, TcpSticky
 
@@ -27,6 +28,11 @@ class UdpLoadBalancer(Model):
     servers: list[UdpServer] = []
     health_check: Annotated[UdpHealthCheck | None, WHEN_SET] = None
     sticky: Annotated[TcpSticky | None, WHEN_SET] = None
+
+    @property
+    def sited(self) -> list[UdpServer]:
+        """The servers that are asked: those whose addresses can be read, or all if that is so of none."""
+        return [server for server in self.servers if is_address(server.address, is_udp=True)] or self.servers
 
 
 class UdpWeightedService(Model):

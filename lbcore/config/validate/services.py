@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from lbcore.config.difference import qualify
 from lbcore.config.dynamic import HttpConfig, LoadBalancer, Middleware, ServersTransport, Service
 from lbcore.config.middlewares.headers import OF_CONNECTIONS
-from lbcore.config.network import has_user, is_nowhere, is_relative, split_url
+from lbcore.config.network import has_user, is_relative, split_url
 from lbcore.config.spiffe import NOT_CONFIGURED
 from lbcore.config.static import StaticConfig
 from lbcore.config.units import status_ranges
@@ -104,9 +104,10 @@ def _balancer_errors(name: str, balancer: LoadBalancer, http: HttpConfig, found:
     if balancer.health_check is not None and not is_relative(balancer.health_check.path):
         text = f'health check path must be a relative URL, got: "{balancer.health_check.path}"'
         errors.append(Fault(text, lb, "healthCheck", "path"))
+    asked = set(map(id, balancer.sited))
     for number, server in enumerate(balancer.servers):
         try:
-            if not is_nowhere(server.url):
+            if id(server) in asked:
                 split_url(server.url)
                 if has_user(server.url):
                     found.warnings.append(f"service {name}: the user in the URL of a server is not sent: take it out")

@@ -159,7 +159,10 @@ def _service_errors(name: str, service: TcpService, tcp: TcpConfig) -> list[str]
         return [] if service.weighted is not None else [f'the service "{name}" does not have any type defined']
     errors: list[str] = []
     lb = "loadBalancer"
+    asked = set(map(id, service.load_balancer.sited))
     for number, server in enumerate(service.load_balancer.servers):
+        if id(server) not in asked:
+            continue
         try:
             split_address(server.address)
         except ValueError as error:

@@ -91,7 +91,10 @@ def _service_errors(name: str, service: UdpService) -> list[str]:
     if not service.kinds:
         return [f'the UDP service "{name}" does not have any type defined']
     errors: list[str] = []
+    asked = set(map(id, service.load_balancer.sited if service.load_balancer else []))
     for number, server in enumerate(service.load_balancer.servers if service.load_balancer else []):
+        if id(server) not in asked:
+            continue
         try:
             split_host_port(server.address)
         except ValueError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lbcore.config.network import split_url
+from lbcore.config.network import is_foreign, split_url
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,13 @@ def test_urls(url: str, parts: tuple[str, int, str, str]) -> None:
 def test_what_is_not_there_is_refused_by_name(url: str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         split_url(url)
+
+
+@pytest.mark.parametrize("url", ["ftp://a", "localhost:8080", "http//a:1", "http:///x", "HTTP:a", "a//b:1", "ws://a"])
+def test_what_traefik_takes_and_cannot_ask(url: str) -> None:
+    assert is_foreign(url)
+
+
+@pytest.mark.parametrize("url", ["http://a", "HTTPS://a", "h2c://a:1", "unix:/a", "127.0.0.1:80", "my_app:80", ":80", "http://[::1"])
+def test_what_traefik_asks_or_does_not_take(url: str) -> None:
+    assert not is_foreign(url)
