@@ -28,6 +28,7 @@ from lbcore.process import standard
 def main() -> None:
     """An L7 and L4 load balancer and edge proxy, configured by Traefik's own files."""
     standard.fill()
+    standard.say_what_can_be_said()
 
 
 for command in (

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from lbcore.cli.base import EXIT_CANNOT_ASK, EXIT_WELL, fail
+from lbcore.errors import system_message_of
+from lbcore.process import standard
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -76,7 +78,7 @@ class View:
                 left = self.count
                 while True:
                     code = found.code
-                    page.put(found)
+                    _put(page, found)
                     left -= 1
                     if found.is_last or not self.watch or left == 0:
                         break
@@ -90,6 +92,17 @@ class View:
         except KeyboardInterrupt:
             pass
         sys.exit(code)
+
+
+def _put(page: _Page, look: Look) -> None:
+    """Print one look. A full disk ends the command; whoever reads a pipe may stop."""
+    try:
+        page.put(look)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        standard.lead_nowhere()
+        fail(f"standard output cannot be written: {system_message_of(error)}")
 
 
 class _Page:

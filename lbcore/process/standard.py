@@ -1,9 +1,22 @@
-"""The standard descriptors of the process: all three are open, whatever has started it."""
+"""The standard descriptors of the process: all three are open, whatever has started it, and output ends no command."""
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+
+
+def say_what_can_be_said() -> None:
+    """Have standard output replace what its encoding lacks: names are anyone's, and a terminal may be of Latin-1."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and "utf" not in sys.stdout.encoding.lower():
+        sys.stdout.reconfigure(errors="replace")
+
+
+def lead_nowhere() -> None:
+    """Have standard output lead to /dev/null, after it could not be written: Python flushes it once more at the end."""
+    with open(os.devnull, "wb") as null:
+        os.dup2(null.fileno(), 1)
 
 
 def fill() -> None:

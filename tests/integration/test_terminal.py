@@ -420,6 +420,23 @@ def test_codes_say_that_nothing_could_be_asked() -> None:
         assert "did you mean" not in text.lower()
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_an_output_that_lacks_characters_gets_others(site: Site, encoding: str) -> None:
+    environ = {**os.environ, "PYTHONIOENCODING": encoding}
+    command = [sys.executable, "-m", "lbcore", "status", "--api", site.api]
+    done = subprocess.run(command, env=environ, capture_output=True, check=True)
+    assert b"? shop@file weighted" in done.stdout and done.stderr == b""
+
+
+def test_a_full_disk_is_one_line(site: Site) -> None:
+    for arguments in (["status"], ["routes", "--json"], ["status", "--watch", "--count", "2", "--interval", "0.1"]):
+        with open("/dev/full", "w") as full:
+            command = [sys.executable, "-m", "lbcore", *arguments, "--api", site.api]
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+        said = "error: standard output cannot be written: no space left on device\n"
+        assert (done.returncode, done.stderr) == (1, said)
+
+
 def on_a_terminal(*arguments: str, columns: int = 80, lines: int = 24) -> bytes:
     """What a command writes to a terminal of this size."""
     command = [sys.executable, "-m", "lbcore", *arguments]
