@@ -55,8 +55,7 @@ function memberAction(member: Node, verb: keyof typeof VERBS): void {
   };
 }
 
-function weightsAction(service: Node, reset: boolean): void {
-  const members = (service.members ?? []).map((id) => byId.value.get(id)).filter((each): each is Node => !!each);
+function weightsAction(service: Node, members: Node[], reset: boolean): void {
   const now = members.map((each): [string, number] => [each.key!, liveOf(each.id).override ?? each.weight ?? 1]);
   pending.value = {
     title: reset ? `Reset the weights of ${service.name}` : `Set the weights of ${service.name}`,
@@ -93,17 +92,18 @@ export function MemberActions({ member }: { member: Node }): JSX.Element | null 
   );
 }
 
-export function ServiceActions({ service }: { service: Node }): JSX.Element | null {
+/** `members`: those that are shown, whose weights can be set. */
+export function ServiceActions({ service, members }: { service: Node; members: Node[] }): JSX.Element | null {
   if (!service.members?.length || !hasWeights(service)) return null;
   if (!hello.value?.writable) return <p class="muted">Read-only: set <code>api.token</code> to change weights here.</p>;
   const overridden = service.members.some((id) => liveOf(id).override !== undefined);
   return (
     <p class="actions">
-      <button type="button" disabled={connection.value !== "live"} onClick={() => weightsAction(service, false)}>
+      <button type="button" disabled={connection.value !== "live"} onClick={() => weightsAction(service, members, false)}>
         Set weights…
       </button>
       {overridden && (
-        <button type="button" disabled={connection.value !== "live"} onClick={() => weightsAction(service, true)}>
+        <button type="button" disabled={connection.value !== "live"} onClick={() => weightsAction(service, members, true)}>
           Reset weights…
         </button>
       )}

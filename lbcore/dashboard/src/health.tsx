@@ -3,20 +3,23 @@
 import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
 
+import { count } from "./format";
 import { compare } from "./mapmodel";
 import { Choice, Empty, Heading, NodeLink, Paging, Pulse, Search, Share, Since, States, pageOf } from "./parts";
 import { route } from "./route";
-import { conditions, urgency } from "./state";
+import { conditions, urgency, urgentFirst } from "./state";
 import { byId, byKind, liveOf, loaded, matches, structure, tick } from "./store";
 import type { Node } from "./types";
 
 const DEPTH = 10;
-const OPEN_UP_TO = 40; // services; longer lists show what is not well opened, the rest closed
+const OPEN_UP_TO = 200; // lines; longer lists show what is not well opened, the rest closed
+const MOST_BELOW = 20; // members of a service, until more are asked for
 const STILL_TICKS = 3;
 
 export function Branch({ node, member, open, depth = 0 }: { node: Node; member?: Node; open: (node: Node) => boolean; depth?: number }): JSX.Element {
   const state = liveOf(node.id);
   const [chosen, setChosen] = useState<boolean>();
+  const [most, setMost] = useState(MOST_BELOW);
   const shown = chosen ?? open(node);
   const below = (node.members ?? []).map((id) => byId.value.get(id)).filter((each): each is Node => !!each);
   const line = (
@@ -48,7 +51,7 @@ export function Branch({ node, member, open, depth = 0 }: { node: Node; member?:
       {state.cause && <span class="cause">{state.cause}</span>}
       {parent && shown && (
         <ul>
-          {below.map((each) => {
+          {urgentFirst(below, most).slice(0, most).map((each) => {
             const child = each.child ? byId.value.get(each.child) : undefined;
             return child ? (
               <Branch key={each.id} node={child} member={each} open={open} depth={depth + 1} />
@@ -56,6 +59,13 @@ export function Branch({ node, member, open, depth = 0 }: { node: Node; member?:
               <Branch key={each.id} node={each} open={open} depth={depth + 1} />
             );
           })}
+          {below.length > most && (
+            <li class="leaf">
+              <button type="button" class="small" onClick={() => setMost(most + MOST_BELOW)}>
+                Show {Math.min(MOST_BELOW, below.length - most)} more of {count(below.length - most)}
+              </button>
+            </li>
+          )}
         </ul>
       )}
     </li>
@@ -86,7 +96,7 @@ export function HealthView(): JSX.Element {
   }, [roots, search, only, Math.floor(tick.value / STILL_TICKS)]);
   if (!loaded.value) return <Empty>Loading…</Empty>;
   const { shown, page, pages } = pageOf(found);
-  const few = found.length <= OPEN_UP_TO;
+  const few = shown.reduce((lines, node) => lines + 1 + Math.min(MOST_BELOW, node.members?.length ?? 0), 0) <= OPEN_UP_TO;
   return (
     <>
       <Heading>Health</Heading>

@@ -1,6 +1,6 @@
 // Which nodes the map shows, in which order, and where: columns from entry points to servers. No DOM.
 
-import { isLost, urgency } from "./state";
+import { isLost, urgency, urgentFirst } from "./state";
 import { byId, byKind, liveOf, matches, routersOf } from "./store";
 import type { Layer, Node } from "./types";
 
@@ -120,8 +120,7 @@ export function draw(routers: Node[], found: number, idle: boolean): Picture {
     const place = put("services", service, depth, member);
     const members = (service.members ?? []).map((id) => nodes.get(id)).filter((each): each is Node => !!each);
     const servers = members.filter((each) => each.server);
-    const urgent = servers.length > SERVERS ? [...servers].sort((a, b) => urgency(a) - urgency(b)) : servers;
-    const shown = new Set(urgent.slice(0, servers.length > SERVERS ? SERVERS - 1 : SERVERS));
+    const shown = new Set(urgentFirst(servers, SERVERS).slice(0, servers.length > SERVERS ? SERVERS - 1 : SERVERS));
     const first = row;
     for (const server of servers) {
       if (!shown.has(server)) continue;

@@ -1,15 +1,16 @@
 // The page of one node: its state and cause, curves of the last hour, what leads to it, what is below it, its configuration.
 
 import type { JSX } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 
 import { MemberActions, ServiceActions } from "./actions";
 import { Curve, historySeries } from "./curves";
 import { bytes, count, counted, lasting, moment, ms, percent, perSecond, short } from "./format";
 import { MapOf } from "./map";
 import { ordered, routersFor } from "./mapmodel";
-import { Address, Empty, Heading, Name, NodeLink, Share, Since, States, errorShare, rateUnit, useHistory, useLive } from "./parts";
+import { Address, Empty, Heading, Name, NodeLink, PER_PAGE, Paging, Share, Since, States, errorShare, pageOf, rateUnit, useHistory, useLive } from "./parts";
 import { link } from "./route";
+import { urgentFirst } from "./state";
 import { ask, byId, liveOf, loaded, parentsOf, routersOf, structure, tick, time } from "./store";
 import type { Live, Node } from "./types";
 
@@ -17,6 +18,7 @@ const KINDS = { entrypoint: "Entry point", router: "Router", middleware: "Middle
 const LISTS = { entrypoint: "entrypoints", router: "routers", middleware: "middlewares", service: "services", member: "servers" };
 const MOST_LINKS = 20;
 const MOST_ROUTERS = 6; // on the map of a node
+const STILL_TICKS = 5; // for so long the order of many members stays
 
 type Fact = [string, JSX.Element | string | undefined];
 
@@ -119,8 +121,12 @@ function now(node: Node, state: Live): Fact[] {
 }
 
 function Members({ service }: { service: Node }): JSX.Element | null {
-  const members = (service.members ?? []).map((id) => byId.value.get(id)).filter((each): each is Node => !!each);
+  const members = useMemo(() => {
+    const all = (service.members ?? []).map((id) => byId.value.get(id)).filter((each): each is Node => !!each);
+    return urgentFirst(all, PER_PAGE);
+  }, [service, Math.floor(tick.value / STILL_TICKS)]);
   if (!members.length) return null;
+  const { shown, page, pages } = pageOf(members);
   return (
     <section>
       <h2>Members</h2>
@@ -140,7 +146,7 @@ function Members({ service }: { service: Node }): JSX.Element | null {
           </tr>
         </thead>
         <tbody>
-          {members.map((member) => {
+          {shown.map((member) => {
             const state = liveOf(member.id);
             const child = member.child ? byId.value.get(member.child) : undefined;
             const below = child ? liveOf(child.id) : state;
@@ -174,7 +180,8 @@ function Members({ service }: { service: Node }): JSX.Element | null {
           })}
         </tbody>
       </table>
-      <ServiceActions service={service} />
+      {pages > 1 && <Paging page={page} pages={pages} found={members.length} all={members.length} what="member" />}
+      <ServiceActions service={service} members={shown} />
     </section>
   );
 }

@@ -78,3 +78,10 @@ const RANK: Record<Tone, number> = { bad: 0, warn: 1, note: 2, well: 3, quiet: 4
 export function urgency(node: Node): number {
   return RANK[conditions(node)[0]!.tone];
 }
+
+/** Nodes in the order of the configuration if there is room for all; else those with faults before the others. */
+export function urgentFirst(nodes: Node[], room: number): Node[] {
+  if (nodes.length <= room) return nodes;
+  const rank = new Map(nodes.map((node) => [node, Math.min(urgency(node), RANK.note)]));
+  return [...nodes].sort((a, b) => rank.get(a)! - rank.get(b)!);
+}
