@@ -184,7 +184,7 @@ cdef int scan(Header* headers, const uint8_t* kinds, Py_ssize_t count, int minor
                 if span_ieq(token, b"h2c", 3):
                     h2c = True
         elif kinds[i] == H_EXPECT:
-            framing.expects_continue = True
+            framing.expects_continue = minor_version >= 1      # RFC 9110 section 10.1.1
         elif kinds[i] == H_TE:
             at = 0
             while next_token(headers[i].value, &at, &token):

@@ -613,6 +613,8 @@ cdef class Request(Message):
                 head.authority = header.value
             elif kind == H_EXPECT and not span_ieq(header.value, b"100-continue", 12):
                 return 417
+            elif kind == H_EXPECT and head.minor_version == 0:
+                self.kinds[i] = H_DROPPED  # nobody waits in HTTP/1.0 (RFC 9110 section 10.1.1)
         self.has_host = hosts > 0
         self.lacks_host = hosts == 0 and head.minor_version >= 1
         if hosts > 1 or (hosts == 0 and head.minor_version >= 1):

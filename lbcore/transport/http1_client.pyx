@@ -398,7 +398,7 @@ cdef class Http1ClientConnection(ClientConnection):
         body_begin(&stream.body, &exchange.request.framing)
         if stream.body.kind != BODY_NONE:
             self.answer_until_ms = 0
-            left_ms = stream.begin_body(exchange.request.framing.expects_continue and stream.minor_version > 0)
+            left_ms = stream.begin_body(exchange.request.framing.expects_continue)
             if left_ms != INT64_MAX:
                 self.arm(left_ms)
         else:

@@ -288,6 +288,23 @@ def test_expected_continue_that_the_server_refuses_ends_with_its_answer() -> Non
         assert client.to_the_end() == b""
 
 
+def test_an_expectation_in_http_1_0_is_none() -> None:
+    """RFC 9110 section 10.1.1: such a client does not wait, so nobody waits for it, nor is the server told of it."""
+
+    def script(peer: Peer) -> None:
+        first, headers = peer.head()
+        assert (first, "expect" in headers) == ("POST / HTTP/1.1", False)
+        assert peer.exactly(5) == b"hello"
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    with serving(script) as server, edge(config_for(server.url)) as lb:
+        lb.drive()  # what would wait for a time would wait for ever
+        client = lb.client()
+        client.send(EXPECTING.replace(b"HTTP/1.1", b"HTTP/1.0") + b"hello")
+        first, _, body = client.message()
+        assert (first, body) == ("HTTP/1.0 200 OK", b"ok")
+
+
 UPGRADE = b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n"
 SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 
