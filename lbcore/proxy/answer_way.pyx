@@ -41,6 +41,7 @@ cdef dict REFUSALS = {
     408: b"408 Request Timeout",
     413: b"Request Entity Too Large",
     417: b"",
+    421: b"Misdirected Request\n",
     431: b"431 Request Header Fields Too Large",
     501: b"Unsupported transfer encoding",
     505: b"505 HTTP Version Not Supported: unsupported protocol version",

@@ -28,11 +28,13 @@ cdef class Acceptor:
 
 
 cdef class Handshake(End):
-    cdef Acceptor acceptor
+    cdef Acceptor acceptor             # the one of its start, or a later one under which it holds
     cdef bytes address                 # that the client connected to, as text; empty: it does not matter
     cdef OptionSet options             # by `server_name`
     cdef bint quic                     # for HTTP/3: the packets are QUIC's, there is no TCP connection
     cdef Pair challenge                # the challenge that this handshake answers before it ends; None: a client's handshake
+
+    cdef bint holds_under(self, Acceptor acceptor) noexcept
 
 
 cdef Handshake accept(Acceptor acceptor, bytes address)

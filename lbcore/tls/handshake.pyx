@@ -109,6 +109,17 @@ cdef class Acceptor:
 cdef class Handshake(End):
     """An End that is connected to a client."""
 
+    cdef bint holds_under(self, Acceptor acceptor) noexcept:
+        """Whether the client has shown the certificate that settings which came later ask for. O(1) if they are those of the last call."""
+        cdef OptionSet options
+        if acceptor is self.acceptor or self.ssl == NULL:
+            return True
+        options = acceptor.options_of(self.server_name)
+        if options is not None and options.digest != self.options.digest and not options.accepts(self.ssl):
+            return False
+        self.acceptor = acceptor
+        return True
+
 
 cdef int set_callbacks(OptionSet options) except -1:
     """Have handshakes with these options call the functions below."""

@@ -193,6 +193,11 @@ ctypedef void* (*X509_STORE_new_fn)() noexcept
 ctypedef void (*X509_STORE_free_fn)(void*) noexcept
 ctypedef int (*X509_STORE_load_file_fn)(void*, const char*) noexcept
 ctypedef int (*X509_STORE_load_path_fn)(void*, const char*) noexcept
+ctypedef void* (*X509_STORE_CTX_new_fn)() noexcept
+ctypedef void (*X509_STORE_CTX_free_fn)(void*) noexcept
+ctypedef int (*X509_STORE_CTX_init_fn)(void*, void*, void*, void*) noexcept
+ctypedef int (*X509_STORE_CTX_set_default_fn)(void*, const char*) noexcept
+ctypedef int (*X509_verify_cert_fn)(void*) noexcept
 ctypedef int (*BIO_read_ex_fn)(void*, void*, size_t, size_t*) noexcept
 ctypedef int (*BIO_write_ex_fn)(void*, const void*, size_t, size_t*) noexcept
 ctypedef size_t (*BIO_ctrl_pending_fn)(void*) noexcept
@@ -339,6 +344,11 @@ cdef X509_STORE_new_fn X509_STORE_new
 cdef X509_STORE_free_fn X509_STORE_free
 cdef X509_STORE_load_file_fn X509_STORE_load_file
 cdef X509_STORE_load_path_fn X509_STORE_load_path
+cdef X509_STORE_CTX_new_fn X509_STORE_CTX_new
+cdef X509_STORE_CTX_free_fn X509_STORE_CTX_free
+cdef X509_STORE_CTX_init_fn X509_STORE_CTX_init
+cdef X509_STORE_CTX_set_default_fn X509_STORE_CTX_set_default
+cdef X509_verify_cert_fn X509_verify_cert
 cdef BIO_read_ex_fn BIO_read_ex
 cdef BIO_write_ex_fn BIO_write_ex
 cdef BIO_ctrl_pending_fn BIO_ctrl_pending

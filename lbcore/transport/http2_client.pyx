@@ -12,7 +12,7 @@ from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.proxy.exchange cimport Dialer
 from lbcore.state.layout cimport ERROR_ABUSE, ERROR_BAD_REQUEST, ERROR_CLIENT_TIMEOUT
 from lbcore.transport.connection cimport Learned
-from lbcore.transport.encryption cimport EncryptedTransport
+from lbcore.transport.encryption cimport EncryptedTransport, Encryption
 from lbcore.transport.epoll cimport EPOLLIN
 from lbcore.transport.flow cimport Flow
 from lbcore.transport.flow_client cimport SHUTDOWN_FINAL, SHUTDOWN_NOT, SHUTDOWN_NOTICE, FlowConnection, FlowStream, stream_take
@@ -189,6 +189,9 @@ cdef class Http2ClientConnection(FlowConnection):
         if self.session.abused or self.shutdown == SHUTDOWN_FINAL and self.session.open_flows == 0:
             return self.stuck_by(LAST_MS)
         return 0
+
+    cdef bint handshake_holds(self) noexcept:
+        return (<EncryptedTransport>self.socket.transport).holds_under(<Encryption>self.entry_point.encryption)
 
     cdef int answer_is_overdue(self) except -1:
         # Without room for it the client cannot hear that the stream has ended.

@@ -161,6 +161,10 @@ cdef class Http3ClientConnection(FlowConnection):
             return self.close()
         return 0
 
+    cdef bint handshake_holds(self) noexcept:
+        cdef TlsEncryption encryption = <TlsEncryption>self.entry_point.encryption
+        return encryption is None or self.session.handshake.holds_under(encryption.acceptor)
+
     # The end
 
     cdef int submit_notice(self) except -1:

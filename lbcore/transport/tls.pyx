@@ -265,6 +265,9 @@ cdef class TlsTransport(EncryptedTransport):
             return HANDSHAKE_UNSHARED
         return HANDSHAKE_GARBAGE
 
+    cdef bint holds_under(self, Encryption encryption) noexcept:
+        return encryption is None or (<Handshake>self.session).holds_under((<TlsEncryption>encryption).acceptor)
+
     # As of Transport
 
     cdef Py_ssize_t receive(self, Socket socket, Buffer* into, Py_ssize_t limit) noexcept:
