@@ -55,6 +55,7 @@ cdef class Http2ServerStream(ServerStream):
     cdef int64_t answer_until_ms       # deadline of the answer's head, by the reactor's clock; 0 = none
 
     cdef int ready(self, int events) except -1
+    cdef bint has_tunnel(self) noexcept
     cdef int tell_tunnel(self, int events) except -1
     cdef int switch(self) except -1
     cdef int left(self) except -1

@@ -332,18 +332,22 @@ cdef class Http2ServerConnection(ServerConnection):
             stream = self.incomplete()
             if stream is None:
                 return 0
-            self.stream_closed(stream)
-            stream.fail(error)
-            if stream.tunnel is not None:
+            if stream.has_tunnel():
                 stream.flow.closed = True
                 stream.tell_tunnel(0)
+            else:
+                self.stream_closed(stream)
+                stream.fail(error)
 
     cdef Http2ServerStream incomplete(self):
-        """A stream whose answer is incomplete, or None. What has come of complete ones still goes to their clients, who take it slowly:
-        that needs no connection."""
+        """A stream whose answer is incomplete, or None. What has come of complete ones, and of tunnels that know of the end, still goes to
+        their clients, who take it slowly: that needs no connection."""
         cdef Http2ServerStream stream = stream_of(self.session.newest)
-        while stream is not None and stream.exchange is not None and stream.in_body and stream.flow.ended and not stream.switched:
-            stream.flow.closed = True
+        while stream is not None:
+            if stream.exchange is not None and stream.in_body and stream.flow.ended and not stream.switched:
+                stream.flow.closed = True
+            elif not (stream.has_tunnel() and stream.flow.closed):
+                break
             stream = stream_of(stream.flow.older)
         return stream
 
@@ -513,6 +517,10 @@ cdef class Http2ServerStream(ServerStream):
         self.blocked = False
         self.tunnel = flow_socket(self.connection.session, &self.flow)
         return self.tunnel
+
+    cdef bint has_tunnel(self) noexcept:
+        """Whether a tunnel has its socket, which it may have left."""
+        return self.tunnel is not None and self.tunnel.owner is not None
 
     cdef int tell_tunnel(self, int events) except -1:
         """Pass events of the flow on to the tunnel."""

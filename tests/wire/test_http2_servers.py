@@ -811,22 +811,28 @@ def test_an_answer_is_read_to_its_end_from_a_server_that_takes_no_more() -> None
         assert peer.message()[2] == bytes(50_000)
 
 
+def send_until_nobody_takes_more(call: Call) -> int:
+    """Use up the window. Gives the number of bytes."""
+    sent = quiet = 0
+    while quiet < 20:
+        with call.connection.lock:
+            count = min(call.connection.h2.local_flow_control_window(call.stream), 16384)
+            if count:
+                call.connection.h2.send_data(call.stream, bytes(count))
+                call.connection.flush()
+        sent += count
+        quiet = 0 if count else quiet + 1
+        if not count:
+            time.sleep(0.01)
+    return sent
+
+
 def test_a_slow_client_gets_all_of_an_answer_whose_server_has_closed() -> None:
     sent, proceed = [0], threading.Event()
 
     def script(call: Call) -> None:
         call.head(200)
-        quiet = 0
-        while quiet < 20:  # until nobody takes more: then the window is used up
-            with call.connection.lock:
-                count = min(call.connection.h2.local_flow_control_window(call.stream), 16384)
-                if count:
-                    call.connection.h2.send_data(call.stream, bytes(count))
-                    call.connection.flush()
-            sent[0] += count
-            quiet = 0 if count else quiet + 1
-            if not count:
-                time.sleep(0.01)
+        sent[0] = send_until_nobody_takes_more(call)
         call.data(b"", end=True)
         close_at_once(call.connection)
         proceed.set()
@@ -838,3 +844,28 @@ def test_a_slow_client_gets_all_of_an_answer_whose_server_has_closed() -> None:
         assert proceed.wait(TIMEOUT_S)
         lb.settle()
         assert len(peer.message()[2]) == sent[0]
+
+
+@pytest.mark.parametrize("ends_before", [False, True], ids=["broken", "ended"])
+def test_a_slow_client_gets_all_of_a_websocket_whose_server_has_closed(ends_before: bool) -> None:
+    sent, proceed = [0], threading.Event()
+
+    def script(call: Call) -> None:
+        call.head(200)
+        sent[0] = send_until_nobody_takes_more(call)
+        if ends_before:
+            call.data(b"", end=True)
+        close_at_once(call.connection)
+        proceed.set()
+
+    server = Http2Server(script, websockets=True)
+    with through(server) as lb:
+        peer = websocket(lb)
+        assert peer.head()[0].split()[1] == "101"
+        assert proceed.wait(TIMEOUT_S)
+        lb.settle()
+        assert sent[0] > 262144
+        assert len(peer.to_the_end()) == sent[0]
+        peer.close()
+        eventually(lambda: lb.open_connections == 0, "the end of the connection")
+        eventually(lambda: counters(lb, f"all@file|{server.url}").in_flight == 0, "none is left")
