@@ -161,7 +161,9 @@ def open_listeners(
     for name, (text, shared) in addresses.items():
         try:
             is_passed = name in passed
-            listeners.append(_adopt(name, text, passed[name]) if is_passed else _open(name, text, workers, shared))
+            found = _adopt(name, text, passed[name]) if is_passed else _open(name, text, workers, shared)
+            listeners.append(found)
+            _refuse_twice(found, listeners[:-1])
         except (OSError, ValueError) as error:
             reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
             problems.append(Problem(f"entryPoints.{name}.address", f"cannot listen on {text}: {reason}"))
@@ -169,7 +171,9 @@ def open_listeners(
         if name not in quic:
             continue
         try:
-            listeners.append(_open_quic(listeners[-1], workers, shared))
+            found = _open_quic(listeners[-1], workers, shared)
+            listeners.append(found)
+            _refuse_twice(found, listeners[:-1])
         except (OSError, ValueError) as error:
             reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
             problems.append(Problem(f"entryPoints.{name}.http3", f"cannot listen on {text} for UDP: {reason}"))
@@ -183,6 +187,13 @@ def open_listeners(
             listener.close()
         raise ConfigError(problems)
     return listeners
+
+
+def _refuse_twice(found: Listener, others: Sequence[Listener]) -> None:
+    """Raise ValueError if datagrams to a port would go to two entry points: `reusePort` keeps the kernel from that."""
+    for other in others:
+        if found.is_udp and other.is_udp and other.address == found.address:
+            raise ValueError(f"entry point {other.entry_point} has this port of UDP{' for HTTP/3' * other.quic}")
 
 
 def bound_addresses(listeners: Sequence[Listener]) -> dict[str, str]:

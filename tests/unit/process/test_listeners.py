@@ -259,3 +259,24 @@ def test_where_the_port_is_shared_one_of_udp_that_is_in_use_is_waited_for() -> N
         finally:
             tcp.close()
             udp.close()
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("order", [("web", "udp"), ("udp", "web"), ("udp", "more")])
+def test_two_entry_points_never_have_one_port_of_udp(order: tuple[str, str], shared: bool) -> None:
+    """`reusePort` is for other processes: of two entry points, each would get a part of the datagrams, or none."""
+    port = free_port()
+    texts = {name: f"127.0.0.1:{port}{'' if name == 'web' else '/udp'}" for name in order}
+    with pytest.raises(ConfigError) as refused:
+        open_listeners({name: (text, shared) for name, text in texts.items()}, 2, {}, ["web"])
+    for_http3 = " for HTTP/3" * (order[0] == "web")
+    reason = f"entry point {order[0]} has this port of UDP{for_http3}" if shared else "address already in use"
+    assert reason in str(refused.value)
+    assert f"entryPoints.{order[1]}." in str(refused.value)
+    # All that was opened has been closed.
+    for listener in open_listeners({"web": (texts[order[0]].removesuffix("/udp"), False)}, 2, {}, ["web"]):
+        listener.close()
+    # The same number at another address is another port.
+    texts[order[1]] = texts[order[1]].replace("127.0.0.1", "127.0.0.2")
+    for listener in open_listeners({name: (text, shared) for name, text in texts.items()}, 2, {}, ["web"]):
+        listener.close()
