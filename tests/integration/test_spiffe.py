@@ -157,6 +157,42 @@ def test_identities_come_change_and_stay(
         assert "PRIVATE KEY" not in lb.log
 
 
+def test_a_trust_bundle_in_a_file_is_replaced(made: dict[str, Files], tmp_path: Path) -> None:
+    """Nobody tells lbcore of it. A connection that was made by the old bundle is not used again."""
+    bundle = tmp_path / "shop.pem"
+
+    def put(name: str) -> None:
+        new = bundle.with_suffix(".new")
+        new.write_text(made[name].certificate.read_text())
+        new.replace(bundle)
+
+    put("far-ca")
+    with secure_serving(made["shop"]) as server:
+        transports = {
+            name: {"spiffe": {"ids": [wanted], "trustBundles": {"shop.test": str(bundle)}}}
+            for name, wanted in (("right", SHOP), ("wrong", f"{SHOP}/other"))
+        } | {"uri": {"rootCAs": [str(bundle)], "insecureSkipVerify": True, "peerCertURI": SHOP}}
+        services = {
+            name: {"loadBalancer": {"servers": [{"url": server.url}], "serversTransport": name}} for name in transports
+        }
+        routers = {name: {"rule": f"PathPrefix(`/{name}`)", "service": name} for name in services}
+        dynamic = {"http": {"routers": routers, "services": services, "serversTransports": transports}}
+        with running(tmp_path, dynamic, workers=1) as lb:
+            lb.runs(1)
+
+            def found() -> list[int]:
+                return [answers(lb, f"/{name}") for name in ("right", "wrong", "uri")]
+
+            assert found() == [502, 502, 502]
+            put("shop-ca")
+            eventually(lambda: found() == [200, 502, 200], "the new bundle counts")
+            bundle.write_text("no bundle")
+            lb.logged(r"is no trust bundle.*: what was read before stays")
+            assert found() == [200, 502, 200]
+            put("far-ca")
+            eventually(lambda: found() == [502, 502, 502], "the old bundle counts again")
+
+
 def test_the_address_may_come_from_the_environment(
     made: dict[str, Files], servers: dict[str, SecureServer], tmp_path: Path
 ) -> None:

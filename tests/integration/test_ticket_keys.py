@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import ssl
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -135,6 +137,47 @@ def test_keys_change_with_the_clock_and_two_older_ones_stay(
         await asyncio.gather(task, return_exceptions=True)
 
     asyncio.run(run())
+
+
+SHORT_S = 1  # that a key encrypts in the test below
+
+
+@pytest.mark.parametrize("is_shared", [False, True], ids=["own keys", "keys of a secret"])
+def test_sessions_outlive_the_change_of_keys_at_all_workers(
+    files: Files, backend: Backend, tmp_path: Path, is_shared: bool
+) -> None:
+    """Whoever comes back in time is resumed by any worker, while the keys change; whoever comes late is not."""
+    (tmp_path / "quick").mkdir()
+    (tmp_path / "quick" / "sitecustomize.py").write_text(
+        f"from lbcore.process import ticket_keys\nticket_keys.EPOCH_S = {SHORT_S}.0\nticket_keys.LOOK_S = 0.02\n"
+    )
+    secret = tmp_path / "secret"
+    secret.write_text("7" * 64)
+    secret.chmod(0o600)
+    static: dict[str, Any] = {"lbcore": {"tls": {"ticketKeys": str(secret)}}} if is_shared else {}
+    environ = {"PYTHONPATH": os.pathsep.join([str(tmp_path / "quick"), *filter(None, sys.path)])}
+    with running(tmp_path, secured(files, backend), static=static, workers=3, environ=environ) as lb:
+        lb.runs(1)
+        for version in VERSIONS:
+            trust = context()
+            trust.maximum_version = version
+
+            def visit(session: ssl.SSLSession | None, trust: ssl.SSLContext = trust) -> tuple[bool, ssl.SSLSession]:
+                with connected(lb.port, trust, session=session) as sock:
+                    assert asked(sock) == b"200"
+                    assert sock.session is not None
+                    return bool(sock.session_reused), sock.session
+
+            first = latest = visit(None)[1]
+            came, late = time.monotonic(), 0
+            give_up = came + 60
+            while late < 10:
+                began = time.monotonic()
+                assert began < give_up, "the keys do not change"
+                is_resumed, latest = visit(latest)
+                assert is_resumed or time.monotonic() - came > 1.5 * SHORT_S  # this machine was too slow
+                came = began
+                late = 0 if visit(first)[0] else late + 1  # until ten handshakes in a row, at any worker, did not
 
 
 def test_sources_that_cannot_be_used(tmp_path: Path) -> None:

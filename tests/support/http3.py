@@ -15,6 +15,7 @@ from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted, QuicEvent, StopSendingReceived, StreamReset
+from aioquic.tls import SessionTicket
 
 from tests.support.wire import TIMEOUT_S
 
@@ -52,7 +53,8 @@ class Http3Client:
     def __init__(self, address: tuple[str, int], name: str = "a.test", **settings: Any) -> None:
         settings = {"alpn_protocols": H3_ALPN, "verify_mode": ssl.CERT_NONE, "server_name": name, **settings}
         self.configuration = QuicConfiguration(is_client=True, **settings)
-        self.quic = QuicConnection(configuration=self.configuration)
+        self.tickets: list[SessionTicket] = []
+        self.quic = QuicConnection(configuration=self.configuration, session_ticket_handler=self.tickets.append)
         self.address = address
         self.sock = self.new_socket()
         self.answers: dict[int, Answer] = {}

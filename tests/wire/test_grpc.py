@@ -7,11 +7,13 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent import futures
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
+from tests.support.certificates import authority, signed
 from tests.support.instance import eventually
 from tests.support.native import native
 from tests.support.wire import TIMEOUT_S, Edge, config_for, edge, serving
@@ -56,7 +58,7 @@ class Echo:
 
 
 @contextlib.contextmanager
-def server(echo: Echo, **options: int) -> Iterator[str]:
+def server(echo: Echo, credentials: grpc.ServerCredentials | None = None, **options: int) -> Iterator[str]:
     handlers = {
         "unary": grpc.unary_unary_rpc_method_handler(echo.unary),
         "refused": grpc.unary_unary_rpc_method_handler(echo.refused),
@@ -69,7 +71,8 @@ def server(echo: Echo, **options: int) -> Iterator[str]:
         futures.ThreadPoolExecutor(16), options=[(f"grpc.{name}", value) for name, value in options.items()]
     )
     found.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-    port = found.add_insecure_port("127.0.0.1:0")
+    address = "127.0.0.1:0"
+    port = found.add_secure_port(address, credentials) if credentials else found.add_insecure_port(address)
     found.start()
     try:
         yield f"h2c://127.0.0.1:{port}"
@@ -98,6 +101,29 @@ def echo() -> Iterator[tuple[Echo, Edge, grpc.Channel]]:
 
 
 Set = tuple[Echo, Edge, grpc.Channel]
+
+
+def test_calls_over_tls_at_both_ends(tmp_path: Path) -> None:
+    """HTTP/2 is agreed on by ALPN: grpcio speaks nothing else."""
+    ca = authority(tmp_path, "ca")
+    files = {name: signed(tmp_path, ca, name, f"DNS:{name}.test") for name in ("edge", "echo")}
+    pair = (files["echo"].key.read_bytes(), files["echo"].certificate.read_bytes())
+    found, transport = Echo("a"), {"rootCAs": [str(ca.certificate)], "serverName": "echo.test"}
+    with server(found, grpc.ssl_server_credentials([pair])) as url:
+        dynamic = config_for(url.replace("h2c:", "https:"), transport=transport)
+        dynamic["http"]["routers"]["all"]["tls"] = {}
+        with edge({**dynamic, "tls": {"certificates": [files["edge"].entry]}}) as lb:
+            trust = grpc.ssl_channel_credentials(ca.certificate.read_bytes())
+            options = [("grpc.ssl_target_name_override", "edge.test"), ("grpc.enable_retries", 0)]
+            address = lb.address
+            assert not isinstance(address, str)
+            with grpc.secure_channel(f"127.0.0.1:{address[1]}", trust, options) as client:
+                assert client.unary_unary(method("unary"))(b"text", timeout=TIMEOUT_S) == b"texta"
+                parts = list(client.stream_stream(method("chat"))(iter([b"one", b"two"]), timeout=TIMEOUT_S))
+                assert parts == [b"ONE", b"TWO"]
+                with pytest.raises(grpc.RpcError) as refused:
+                    client.unary_unary(method("refused"))(b"", timeout=TIMEOUT_S)
+                assert refused.value.code() == grpc.StatusCode.FAILED_PRECONDITION
 
 
 def test_calls_count_as_streams_of_both_ends(echo: Set) -> None:

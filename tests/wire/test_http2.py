@@ -574,6 +574,23 @@ def test_the_keep_alive_limit_ends_a_connection_and_no_stream() -> None:
         assert h2.goaways[1].last_stream_id == streams[-1]
 
 
+def test_the_limit_of_age_ends_a_connection_and_no_stream() -> None:
+    limit = {"keepAliveMaxTime": "3s"}
+    with serving() as server, edge(config_for(server.url), transport=limit) as lb, contextlib.ExitStack() as stack:
+        lb.drive()
+        h2 = stack.enter_context(client(lb))
+        assert h2.ask().status == 200
+        lb.drive(2999)
+        assert h2.ask().status == 200
+        h2.ping()
+        assert not h2.goaways
+        lb.drive(1)
+        streams = [h2.send() for _ in range(4)]
+        assert [h2.answer(stream).status for stream in streams] == [200] * 4
+        h2.to_the_end()
+        assert [frame.error_code for frame in h2.goaways] == [0, 0]
+
+
 def test_an_idle_connection_is_ended_in_time() -> None:
     timeouts = {"respondingTimeouts": {"idleTimeout": "200ms"}}
     with serving() as server, edge(config_for(server.url), transport=timeouts) as lb, client(lb) as h2:

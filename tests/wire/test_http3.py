@@ -16,6 +16,8 @@ from aioquic.h3.connection import Setting
 from tests.support.certificates import Files, certificate
 from tests.support.http3 import http3
 from tests.support.instance import eventually
+from tests.support.ports import free_port
+from tests.support.udp import UdpClient, servers, udp
 from tests.support.wire import Edge, Peer, Script, answer_all, config_for, edge, serving
 from tests.wire.test_http2 import switching
 
@@ -485,6 +487,27 @@ def test_http1_and_http2_are_told_of_it(made: dict[str, Files]) -> None:
         plain = lb.client()
         _, headers, _ = plain.ask(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
         assert "alt-svc" not in headers
+
+
+def test_http3_and_udp_go_side_by_side(made: dict[str, Files]) -> None:
+    """On one number of a port, at two addresses: each packet of QUIC is the one's, each other datagram the other's."""
+    with servers("a") as (datagrams,), serving() as server:
+        port = free_port()
+        points = {
+            "web": {"address": f"127.0.0.1:{port}", "http3": {}},
+            "udp": {"address": f"127.0.0.2:{port}/udp", "udp": {"timeout": "1h"}},
+        }
+        for point in points.values():
+            point["transport"] = {"lifeCycle": {"graceTimeOut": 0}}
+        with edge({**secured(server.url, *made.values()), **udp([datagrams.address])}, points) as lb:
+            with http3(lb.address) as h3, contextlib.closing(UdpClient(port, host="127.0.0.2")) as client:
+                for turn in range(5):
+                    assert h3.ask("GET", f"/{turn}").status == 200
+                    assert client.ask(b"%d" % turn) == b"a %d" % turn
+                # What is QUIC to the one is a datagram as any to the other.
+                packet = bytes([0xC0]) + bytes(1199)
+                assert client.ask(packet) == b"a " + packet
+                assert h3.ask().status == 200
 
 
 def test_the_size_of_the_table_for_fields_is_told(made: dict[str, Files]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from aioquic.tls import Epoch
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -88,3 +89,25 @@ def test_certificates_of_clients(made: dict[str, Files], kind: str, named: bool)
     expected = ["", "Subject%3D%22CN%3Dstrange%22", "Subject%3D%22CN%3Dknown%22"]
     wanted = expected if kind != "NoClientCert" else ["", "", ""]
     assert names == [name for name, passes in zip(wanted, found, strict=True) if passes]
+
+
+def test_sessions_are_resumed_and_early_data_is_not_taken(made: dict[str, Files]) -> None:
+    """What comes before the handshake may come twice: it is not read, and the client sends it again."""
+    heads = Heads()
+    with serving(heads) as server, edge(secured(server.url, made["a"]), http3={}) as lb:
+        with http3(lb.address) as h3:
+            assert h3.ask("GET", "/first").status == 200
+            h3.until(lambda: bool(h3.tickets))
+            (ticket,) = h3.tickets
+        assert ticket.max_early_data_size is None
+        with http3(lb.address, session_ticket=ticket) as h3:
+            assert h3.ask("GET", "/second").status == 200
+            assert h3.quic.tls.session_resumed
+        ticket.max_early_data_size = 0xFFFFFFFF  # this client believes that it may
+        with http3(lb.address, session_ticket=ticket) as h3:
+            assert h3.quic._cryptos[Epoch.ZERO_RTT].send.is_valid()
+            stream = h3.open("GET", "/early")  # goes out at once, before anything has come
+            assert h3.answer(stream).status == 200
+            assert h3.quic.tls.session_resumed
+            assert not h3.quic.tls.early_data_accepted
+    assert [first.split()[1] for first, _, _ in heads.seen] == ["/first", "/second", "/early"]

@@ -270,18 +270,20 @@ def postgres_server() -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
 
 
 @contextlib.contextmanager
-def postgres_in(folder: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+def postgres_in(folder: Path, *more: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """The same in a folder, of which all files are made its user's. `more`: of its options."""
     binaries = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
     assert binaries, "PostgreSQL is not installed: make system"
     port = free_port()
     as_user: tuple[str, ...] = ()
     if os.geteuid() == 0:
-        shutil.chown(folder, "postgres", "postgres")
+        for place in (folder, *folder.iterdir()):
+            shutil.chown(place, "postgres", "postgres")
         as_user = ("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups")
     data = folder / "data"
     initdb = (*as_user, f"{binaries[-1]}/initdb", "-D", str(data), "-A", "trust", "-U", "postgres")
     subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, cwd="/")
-    options = ("-D", str(data), "-p", str(port), "-k", str(folder), "-h", "127.0.0.1")
+    options = ("-D", str(data), "-p", str(port), "-k", str(folder), "-h", "127.0.0.1", *more)
     command = (*as_user, f"{binaries[-1]}/postgres", *options)
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd="/")
     try:

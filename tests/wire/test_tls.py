@@ -6,6 +6,7 @@ import contextlib
 import gc
 import os
 import resource
+import select
 import socket
 import ssl
 import subprocess
@@ -661,6 +662,34 @@ def test_a_handshake_has_a_limit_of_time(made: dict[str, Files]) -> None:
         began = time.monotonic()
         assert sock.recv(100) == b""
         assert time.monotonic() - began < TIMEOUT_S / 2
+
+
+@pytest.mark.parametrize("has_begun", [False, True], ids=["hello", "finished"])
+def test_bytes_that_trickle_in_do_not_move_the_limit_of_a_handshake(made: dict[str, Files], has_begun: bool) -> None:
+    limits = {"transport": {"respondingTimeouts": {"headerTimeout": "400ms"}}}
+    with secure({}, limits) as lb:
+        sock = socket.create_connection(lb.address, timeout=TIMEOUT_S)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client = Records(sock, trusting())
+        assert not client.goes_on()
+        if has_begun:
+            client.push()
+            while not client.goes_on():
+                client.pull()
+        rest = client.outgoing.read() + b"\x17\x03\x03\x40\x00" + bytes(16384)
+        began = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            for byte in rest[:-16400] if has_begun else rest:
+                if time.monotonic() > began + TIMEOUT_S / 2:
+                    break
+                sock.send(bytes([byte]))
+                time.sleep(0.02)
+                if select.select([sock], [], [], 0)[0] and not sock.recv(65536):
+                    break
+        assert time.monotonic() - began < TIMEOUT_S / 2
+        eventually(lambda: lb.open_connections == 0, "the connection is gone")
+        counted = lb.proxy._region.entry_point_counters(0)
+        assert sum(counted.handshakes_failed.values()) == 1
 
 
 def test_tunnels_through_tls(made: dict[str, Files]) -> None:
