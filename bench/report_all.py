@@ -12,7 +12,7 @@ import re
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from bench.peers import PEERS
 from bench.workloads import WORKLOADS
 
 VIEWPORT = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+WIDE = '<div class="wide" tabindex="0">'  # what is wider than a phone scrolls in its own box, also by the keyboard
 RESULTS = Path(__file__).parent / "results"
 STYLE = """
 body { font-family: sans-serif; max-width: 1100px; margin: 2em auto; color: #222; line-height: 1.4 }
@@ -50,12 +51,13 @@ def table_html(table: Table) -> str:
         return escape(cell.plain if isinstance(cell, Text) else str(cell))
 
     columns = [list(column.cells) for column in table.columns]
-    head = "".join(f"<th>{plain(column.header)}</th>" for column in table.columns)
+    titles = [plain(column.header) for column in table.columns]
+    head = "".join(f"<th>{title}</th>" if title else "<td></td>" for title in titles)
     rows = "".join(
         "<tr>" + "".join(f"<td>{plain(cell)}</td>" for cell in row) + "</tr>" for row in zip(*columns, strict=True)
     )
     title = f"<caption>{plain(table.title)}</caption>" if table.title else ""
-    return f'<div class="wide"><table>{title}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    return f'{WIDE}<table>{title}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
 def tables_html(tables: Iterable[Table]) -> str:
@@ -184,11 +186,11 @@ def summary() -> str:
     )
     head = "<tr><th>beside</th><th>workloads</th><th>least</th><th>median</th><th>greatest</th></tr>"
     text = "<p>What lbcore costs as a multiple of each peer's cost, over all workloads; below 1 lbcore is cheaper.</p>"
-    return f'<h2>Summary</h2>{text}<div class="wide"><table>{head}{rows}</table></div>'
+    return f"<h2>Summary</h2>{text}{WIDE}<table>{head}{rows}</table></div>"
 
 
-def page() -> str:
-    facts = {**machine.describe(), **versions(list(PEERS))}
+def page(facts: Mapping[str, str]) -> str:
+    """The report of all results that are stored. `facts`: of the machine, and the versions of the proxies."""
     parts = ["<h1>lbcore: benchmarks</h1>"]
     parts.append(
         "<table>" + "".join(f"<tr><th>{escape(a)}</th><td>{escape(b)}</td></tr>" for a, b in facts.items()) + "</table>"
@@ -214,7 +216,7 @@ def page() -> str:
     parts += [path.read_text() for path in sorted(gallery.FOLDER.glob("*.svg"))]
     title = "<title>lbcore: benchmarks</title>"
     head = f'<!doctype html><html lang="en"><head><meta charset="utf-8">{VIEWPORT}{title}<style>{STYLE}</style></head>'
-    return head + "<body>" + "\n".join(parts) + "</body></html>\n"
+    return head + "<body><main>" + "\n".join(parts) + "</main></body></html>\n"
 
 
 def main() -> None:
@@ -230,11 +232,11 @@ def main() -> None:
     if unknown := set(wanted) - set(PARTS):
         sys.exit(f"unknown parts: {', '.join(unknown)}; known: {', '.join(PARTS)}")
     try:
-        versions(list(PEERS))
+        facts = {**machine.describe(), **versions(list(PEERS))}
         if not options.render:
             for name in wanted:
                 run(name, options.rounds, options.seconds)
-        (RESULTS / "report.html").write_text(page())
+        (RESULTS / "report.html").write_text(page(facts))
     except RuntimeError as error:
         sys.exit(f"error: {error}")
     print(RESULTS / "report.html")
