@@ -15,6 +15,9 @@ from lbcore.tls.openssl cimport *
 
 from lbcore.tls.openssl import library
 
+cdef extern from "<string.h>" nogil:
+    void explicit_bzero(void* at, size_t size)
+
 cdef enum:
     OPERATION_KDF = 4          # OSSL_OP_KDF
     PROVIDER_QUERY = 1027      # OSSL_FUNC_PROVIDER_QUERY_OPERATION
@@ -33,7 +36,6 @@ cdef enum:
 ctypedef int (*hash_init_fn)(void*) noexcept nogil
 ctypedef int (*hash_update_fn)(void*, const void*, size_t) noexcept nogil
 ctypedef int (*hash_final_fn)(unsigned char*, void*) noexcept nogil
-ctypedef void (*cleanse_fn)(void*, size_t) noexcept nogil
 ctypedef int (*provider_init_fn)(const void*, const Dispatch*, const Dispatch**, void**) noexcept nogil
 ctypedef int (*add_builtin_fn)(void*, const char*, provider_init_fn) noexcept
 ctypedef void* (*try_load_fn)(void*, const char*, int) noexcept
@@ -78,7 +80,6 @@ cdef struct Work:              # on the stack; all is secret but the last INFO_B
     unsigned char[MOST_HASH_BYTES + INFO_BYTES] message    # the output before, and what is said of the key
 
 cdef Hash sha256, sha384
-cdef cleanse_fn cleanse
 cdef unsigned char[MOST_HASH_BYTES] zeros
 cdef char[1] no_state          # what the library takes for the state of a derivation: there is none between its calls
 cdef Dispatch[4] functions
@@ -215,7 +216,7 @@ cdef int kdf_derive(void* state, unsigned char* into, size_t length, const ossl_
         done = expand(&parameters, &work, parameters.key, parameters.data, into, length)
     elif parameters.mode == MODE_EXTRACT:
         done = extract(&parameters, &work, into, length)
-    cleanse(&work, sizeof(Work) - INFO_BYTES)
+    explicit_bzero(&work, sizeof(Work) - INFO_BYTES)
     return done
 
 
@@ -260,8 +261,6 @@ cdef bint is_default() except *:
 
 cdef bint offer() except *:
     """Make the algorithm known to OpenSSL. Raises ImportError if the library lacks a function."""
-    global cleanse
-    cleanse = <cleanse_fn>at("OPENSSL_cleanse")
     functions[0] = Dispatch(KDF_NEW, <void*>kdf_new)
     functions[1] = Dispatch(KDF_FREE, <void*>kdf_free)
     functions[2] = Dispatch(KDF_DERIVE, <void*>kdf_derive)
@@ -290,8 +289,3 @@ except ImportError:
 cdef void* new_context(const void* method) noexcept:
     """As SSL_CTX_new: a context for a method, or NULL."""
     return SSL_CTX_new_ex(NULL, properties, method)
-
-
-def in_use() -> bool:
-    """Whether contexts derive their secrets here."""
-    return properties != NULL

@@ -60,7 +60,7 @@ INTERNAL = {
         "recording request_way tracing way_back whole",
         "regex": "shortage",
         "routing": "asker decision",
-        "tls": "end",
+        "tls": "end key_schedule",
         "transport": "arrival ask_stream clock connect connection datagrams dial dialer encryption flow flow_client "
         "flow_socket gathering http1_body http1_client http1_server http2_client http2_server http2_session "
         "http3_client http3_session linger listener local_stream mirror_stream pool protocols quic request_stream "

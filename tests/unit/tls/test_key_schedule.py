@@ -7,8 +7,9 @@ import ctypes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbcore.tls import key_schedule
+from lbcore.config.tls import TlsOptions
 from lbcore.tls.openssl import library
+from lbcore.tls.option_set import OptionSet
 
 EXTRACT, EXPAND = 1, 2
 INTEGER, UTF8, OCTETS = 1, 4, 5
@@ -70,7 +71,7 @@ def derived(properties: bytes, mode: int, length: int, digest: str = "SHA2-256",
 
 
 def test_contexts_of_lbcore_alone_use_it() -> None:
-    assert key_schedule.in_use()
+    OptionSet("default", TlsOptions())
     assert in_force(b"?provider=lbcore") == b"lbcore"
     assert in_force(None) == in_force(b"") == b"default"
 
