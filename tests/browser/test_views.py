@@ -306,7 +306,7 @@ def test_addresses_processors_and_middlewares_are_told(busy: Scene, browser: Bro
         expect(card(page.get_by_role("region", name="Middlewares"), "compress", "/s")).to_be_visible()
         page.goto(f"{busy.url}#/instance")
         expect(page.locator("td[data-title=CPU]").first).to_contain_text("%")
-        expect(page.locator("main")).to_contain_text("Configuration 1 is in force. None was in force as it is written")
+        expect(page.locator("main")).to_contain_text("Configuration 1 is in force. None was without problems so far.")
         expect(page.locator("main")).to_contain_text("It is the first one since the start.")
         page.goto(f"{busy.url}#/http/middlewares/compress@file")
         expect(page.locator(".facts").first).to_contain_text("Requests/s")

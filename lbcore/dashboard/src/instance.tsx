@@ -9,7 +9,7 @@ import type { Condition } from "./state";
 import { hello, info, time, totals } from "./store";
 import type { Change, Info, Provider } from "./types";
 
-const GIVES: Condition = { word: "gives", shape: "dot", tone: "well", about: "Its last configuration was read." };
+const GIVES: Condition = { word: "read", shape: "dot", tone: "well", about: "Its last configuration was read." };
 const AWAY: Condition = { word: "cannot be read", shape: "broken", tone: "bad", about: "It could not be read the last time; what it gave before is in force." };
 const NEVER: Condition = { ...AWAY, about: "It could not be read so far: nothing of it runs." };
 const FAILS: Condition = { word: "refused", shape: "cross", tone: "bad", about: "What it gave the last time cannot be used; what it gave before is in force." };
@@ -112,8 +112,8 @@ export function InstanceView(): JSX.Element {
         <h2>Last reload</h2>
         <p>
           Configuration {count(reload.generation)} is in force.{" "}
-          {reload.lastSuccess === null ? "None was in force as it is written so far." : `The last one that is in force as it is written came at ${moment(reload.lastSuccess)}.`}
-          {reload.failures > 0 && ` ${count(reload.failures)} had ${reload.failures === 1 ? "a problem" : "problems"}, the last at ${moment(reload.lastFailure)}.`}
+          {reload.lastSuccess === null ? "None was without problems so far." : `The last one without problems came at ${moment(reload.lastSuccess)}.`}
+          {reload.failures > 0 && ` ${counted(reload.failures, "configuration")} had problems, the last one at ${moment(reload.lastFailure)}.`}
         </p>
         {reload.refused.filter((text) => !away.has(text)).map((text) => (
           <p class="problem" key={text}>
