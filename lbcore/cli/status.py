@@ -40,7 +40,7 @@ def status(lost: bool, view: Any) -> None:
             lines.append(Text(f"TLS by {state['tls']}"))
         for layer in ("http", "tcp", "udp"):
             counts = ", ".join(
-                f"{n['total']} {kind.removesuffix('s') if n['total'] == 1 else kind} ({n['errors']} disabled)"
+                _counted(kind, n["total"] - (_own(client, kind) if layer == "http" else 0), n["errors"])
                 for kind, n in overview[layer].items()
             )
             if layer == "http" or any(n["total"] for n in overview[layer].values()):
@@ -51,3 +51,12 @@ def status(lost: bool, view: Any) -> None:
         return Look(data, lines, EXIT_DOWN if counted else EXIT_WELL)
 
     view.show(look)
+
+
+def _own(client: ApiClient, kind: str) -> int:
+    """How many of a kind are lbcore's own: api@internal and its like, which nobody has configured."""
+    return int(client.ask(f"/api/search?layer=http&provider=internal&per_page=1&kind={kind}")["total"])
+
+
+def _counted(kind: str, count: int, disabled: int) -> str:
+    return f"{count} {kind.removesuffix('s') if count == 1 else kind} ({disabled} disabled)"

@@ -128,6 +128,8 @@ def test_status_has_all_layers_as_text_and_as_json(site: Site) -> None:
     assert code == 0, text
     for part in ("shop@file", "db@file", "dns@file", f"/{LONG} weight 0"):
         assert part in text
+    assert "HTTP: 1 router (0 disabled), 3 services (0 disabled), 1 middleware (0 disabled)\n" in text
+    assert "TCP: 1 router (0 disabled), 1 service (0 disabled), 0 middlewares (0 disabled)\n" in text
     found = site.json("status")
     assert {root["layer"] for root in found["tree"]} == {"http", "tcp", "udp"}
     assert found["state"]["problems"] == []
