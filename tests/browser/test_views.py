@@ -410,6 +410,19 @@ def test_a_change_needs_the_token_and_a_confirmation(busy: Scene, browser: Brows
     busy.instance.logged(r"INF service shop@file: weights set by 127\.0\.0\.1: .*shop-v2=30")
 
 
+def test_without_a_token_nothing_can_be_changed(browser: Browser, tmp_path: Path) -> None:
+    with recorders("a", "b") as (a, b):
+        router = {"rule": "PathPrefix(`/`)", "service": "shop", "entryPoints": ["web"]}
+        dynamic = {"http": {"routers": {"shop": router}, "services": {"shop": balancer(a.url, b.url)}}}
+        with running(tmp_path, dynamic, static={**STATIC, "api": {"insecure": True}}) as instance:
+            url = Scene(instance, {}, "").url
+            with opened(browser, f"{url}#/http/services/shop@file") as watched:
+                page = watched.page
+                is_live(page)
+                expect(page.get_by_text("Read-only: set api.token to change weights here.")).to_be_visible()
+                expect(page.get_by_role("button", name=re.compile("Drain|Eject|Set weights"))).to_have_count(0)
+
+
 def test_a_change_behind_a_login(browser: Browser, tmp_path: Path) -> None:
     """The page is where Hardening has it: on an entry point of its own, behind a name and a password."""
     guard = {"rule": "Host(`127.0.0.1`)", "service": "api@internal", "middlewares": ["login"], "entryPoints": ["web"]}

@@ -181,4 +181,8 @@ def test_the_board_is_one_of_grafana() -> None:
         }
         assert not places & cells, f"{panel['title']} lies over another panel"
         places |= cells
+        assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}, panel["title"]
+        assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
+        names = [target["refId"] for target in panel["targets"]]
+        assert names and len(set(names)) == len(names), panel["title"]
     assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
