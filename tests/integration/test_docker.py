@@ -400,6 +400,21 @@ def test_a_proxy_that_passes_no_events_on(engine: Docker, tmp_path: Path) -> Non
         assert state["problems"] == []
 
 
+def test_a_proxy_that_passes_nothing_on_any_more(engine: Docker, tmp_path: Path) -> None:
+    port = free_port()
+    engine.run("one", labels("one", port), port=port)
+    with guarded(engine.port) as guard, instance(tmp_path, guard.url) as lb:
+        becomes(lb, "one", 200)
+        guard.refuses["/containers"] = 403
+        engine.run("two", labels("two", port))
+        lb.logged("provider docker: .*it answers 403.*, what runs stays")
+        assert status(lb, "one") == 200
+        assert "it answers 403" in api(lb, "/api/providers")[0]["problems"][0]
+        guard.refuses.clear()
+        becomes(lb, "two", 200)
+        eventually(lambda: not api(lb, "/api/providers")[0]["problems"], "no problem")
+
+
 @pytest.mark.parametrize("kind", ["docker", "swarm"])
 def test_events_that_are_refused_are_asked_for_again(
     engine: Docker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: str

@@ -22,18 +22,19 @@ from tests.support.certificates import authority, signed
 from tests.support.instance import Instance, eventually
 from tests.support.keys import reading_of
 from tests.support.ports import free_port
+from tests.support.redis_servers import PROGRAMS
 
 ROUTER = {"traefik/http/routers/{0}/rule": "Host(`{0}`)", "traefik/http/routers/{0}/service": "s"}
 SERVICE = {"traefik/http/services/s/loadBalancer/servers/0/url": "http://127.0.0.1:1"}
 
 
 class Server:
-    """A redis-server, which may be stopped and started."""
+    """A server of Redis or Valkey, which may be stopped and started."""
 
-    def __init__(self, folder: Path, *more: str) -> None:
+    def __init__(self, folder: Path, *more: str, kind: str = "redis") -> None:
         self.port = free_port()
         self.command = [
-            "redis-server",
+            PROGRAMS[kind],
             "--port",
             str(self.port),
             "--bind",
@@ -71,8 +72,8 @@ class Server:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    found = Server(tmp_path)
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    found = Server(tmp_path, kind=getattr(request, "param", "redis"))
     yield found
     found.stop()
 
@@ -84,6 +85,7 @@ def follows(folder: Path, server: Server, **settings: Any) -> Iterator[Instance]
         yield lb
 
 
+@pytest.mark.parametrize("server", PROGRAMS, indirect=True)
 def test_keys_are_followed_over_restarts(tmp_path: Path, server: Server) -> None:
     server.put("one")
     with follows(tmp_path, server) as lb:
@@ -137,6 +139,7 @@ def test_a_server_that_restarts_at_once_is_told_to_send_events_again(tmp_path: P
         becomes(lb, "two", 502)
 
 
+@pytest.mark.parametrize("server", PROGRAMS, indirect=True)
 def test_keys_that_expire_go(tmp_path: Path, server: Server) -> None:
     server.put("one", "two")
     with follows(tmp_path, server) as lb:

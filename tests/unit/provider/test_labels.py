@@ -307,6 +307,20 @@ def test_labels_do_not_reach_files_of_the_host(label: str, value: str, tmp_path:
     assert "shadow" not in str(refused[0].model_dump())
 
 
+def test_what_labels_say_is_no_template(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LBCORE_TEST", "SECRET")
+    text = '{{ env "LBCORE_TEST" }}{{ .Labels }}'
+    header = {"traefik.http.middlewares.m.headers.customrequestheaders.X-A": text}
+    # A rule of the operator may take the text of a label over.
+    reader = LabelReader(Rule("Header(`X-A`, `{{ index .Labels `name` }}`)"), [])
+    said = read({"name": text, "traefik.http.routers.r.middlewares": "m", **header}, reader)
+    assert said.config is not None
+    assert said.config.http.routers["r"].rule == f"Header(`X-A`, `{text}`)"
+    headers = said.config.http.middlewares["m"].headers
+    assert headers is not None and headers.custom_request_headers == {"X-A": text}
+    assert "SECRET" not in str(said)
+
+
 def test_folders_may_be_allowed(tmp_path: Path) -> None:
     (tmp_path / "a.sock").touch()
     url = f"unix:{tmp_path}/a.sock"
