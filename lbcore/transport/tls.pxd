@@ -15,6 +15,7 @@ cdef class TlsTransport(EncryptedTransport):
     cdef Buffer outgoing       # encrypted, not yet sent
     cdef void* socket          # Socket, borrowed: set while a call of OpenSSL may read or write
     cdef Py_ssize_t held       # bytes of the caller that are encrypted in `outgoing`, and were not reported as taken yet
+    cdef Py_ssize_t barren     # bytes received since the last one for the caller, or since the handshake
     cdef bint done             # the handshake is done
     cdef bint dry              # the descriptor has no bytes until an event announces more
     cdef bint out_of_turn      # the descriptor may have more, but other sockets have their turn first

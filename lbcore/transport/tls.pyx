@@ -35,6 +35,7 @@ cdef enum:
     OUTGOING_BYTES = LARGE_BYTES       # most bytes encrypted before they are sent: four full records
     RECORD_BYTES = 16384       # most bytes of the caller in a record
     RECORD_EXTRA = 64          # more than a record adds to them
+    BARREN_BYTES = 131072      # most bytes received without one for the caller: a whole record in pieces, tickets, changes of keys
     BIO_DESCRIPTOR = 0x0400    # BIO_TYPE_SOURCE_SINK
     PEER_ALERT = 1000          # SSL_AD_REASON_OFFSET
     VERIFY_FAILED = 134        # SSL_R_CERTIFICATE_VERIFY_FAILED
@@ -77,6 +78,11 @@ cdef int bio_read(void* bio, char* into, size_t size, size_t* got) noexcept:
                 BIO_set_flags(bio, BIO_READ | BIO_RETRY)
             else:
                 transport.end_of_file = n == 0
+            return 0
+        transport.barren += n
+        if transport.barren > BARREN_BYTES and transport.done:
+            socket.fault = EPROTO
+            buffer_release(received)
             return 0
     if <size_t>n > size:
         n = <Py_ssize_t>size
@@ -225,6 +231,7 @@ cdef class TlsTransport(EncryptedTransport):
         socket.readable = not self.dry or buffer_len(&self.received) > 0
         if result == 1:
             self.done = True
+            self.barren = 0
             self.version = short_version(SSL_get_version(ssl))
             self.cipher = SSL_CIPHER_standard_name(SSL_get_current_cipher(ssl))
             self.server_name = self.session.server_name
@@ -287,6 +294,7 @@ cdef class TlsTransport(EncryptedTransport):
                 break
             into.end += <Py_ssize_t>got
             total += <Py_ssize_t>got
+            self.barren = 0
             # What was received is used up, and nothing more is here: another call would find that out for the price of a record.
             if self.dry and buffer_len(&self.received) == 0 and SSL_pending(self.session.ssl) == 0:
                 break

@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from lbcore import Proxy
 from lbcore.acme.keys import renewal_id
+from tests.integration.test_tls import asked, connected
 from tests.support.ca import (
     Authority,
     Between,
@@ -211,6 +212,8 @@ def test_renewal_loses_no_request(backend: Backend, tmp_path: Path) -> None:
         static = static_for(ca, tmp_path, httpChallenge={"entryPoint": "web"})
         with running(tmp_path, dynamic_for(backend, one="Host(`a.test`)"), static=static):
             first = issued(ca, "a.test").serial_number
+            stays = connected(ca.tls_port)
+            assert asked(stays) == b"200"
             seen, problems, done = {first}, list[str](), threading.Event()
 
             def load() -> None:
@@ -228,6 +231,7 @@ def test_renewal_loses_no_request(backend: Backend, tmp_path: Path) -> None:
             try:
 
                 def renewed() -> bool:
+                    assert asked(stays) == b"200", "the connection of before is served on"
                     seen.add(served(ca, "a.test").serial_number)
                     return len(seen) >= 3
 

@@ -25,6 +25,7 @@ from lbcore.config.tls import TlsOptions
 from lbcore.tls.option_set import OptionSet
 from tests.support.certificates import RSA, Files, authority, certificate, signed
 from tests.support.instance import eventually
+from tests.support.openssl import OpensslClient
 from tests.support.tls import Records, handshakes, trusting
 from tests.support.wire import TIMEOUT_S, Edge, Peer, config_for, edge, serving
 
@@ -690,6 +691,37 @@ def test_bytes_that_trickle_in_do_not_move_the_limit_of_a_handshake(made: dict[s
         eventually(lambda: lb.open_connections == 0, "the connection is gone")
         counted = lb.proxy._region.entry_point_counters(0)
         assert sum(counted.handshakes_failed.values()) == 1
+
+
+def test_keys_are_changed_by_a_client_and_not_without_end(made: dict[str, Files]) -> None:
+    """Each change makes lbcore derive keys, and answer, for the price of 27 bytes: that is no use of a connection."""
+    asks = HELLO % b"a.test"
+    with secure({}) as lb:
+        with contextlib.closing(OpensslClient(socket.create_connection(lb.address, timeout=TIMEOUT_S))) as client:
+            for _ in range(3):  # more than it may change them in a row, in all
+                for changes in (2000, 20):
+                    client.sock.sendall(client.change_keys(changes) + client.write(asks))
+                for _ in range(2):
+                    assert client.until(b"GET / HTTP/1.1\n").startswith(b"HTTP/1.1 200 ")
+        with contextlib.closing(OpensslClient(socket.create_connection(lb.address, timeout=TIMEOUT_S))) as client:
+            with contextlib.suppress(ConnectionError):
+                client.sock.sendall(client.change_keys(8000))
+                while client.sock.recv(65536):
+                    pass
+            eventually(lambda: lb.open_connections == 0, "the connection is gone")
+        assert status(over_tls(lb)) == "200"
+
+
+def test_a_client_that_reads_nothing_changes_its_keys_within_bounds(made: dict[str, Files]) -> None:
+    with secure({}, {"transport": {"respondingTimeouts": {"readTimeout": "1h"}}}) as lb:
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.settimeout(TIMEOUT_S)
+        sock.connect(lb.address)
+        with contextlib.closing(OpensslClient(sock)) as client:
+            with contextlib.suppress(ConnectionError):
+                client.sock.sendall(client.change_keys(8000))
+            eventually(lambda: lb.open_connections == 0, "the connection is gone")
 
 
 def test_tunnels_through_tls(made: dict[str, Files]) -> None:
