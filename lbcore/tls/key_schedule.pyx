@@ -119,7 +119,9 @@ cdef bint expand(const Parameters* parameters, Work* work, Text key, Text data, 
     cdef unsigned char* start = info
     cdef size_t done = 0, part
     cdef int counter = 0
-    if key.length > hash.block or named > MOST_TEXT_BYTES or data.length > MOST_TEXT_BYTES or length > MOST_BLOCKS * hash.bytes:
+    if not 0 < key.length <= hash.block or length > MOST_BLOCKS * hash.bytes:
+        return False
+    if named > MOST_TEXT_BYTES or data.length > MOST_TEXT_BYTES:
         return False
     info[0] = <unsigned char>(length >> 8)
     info[1] = <unsigned char>length

@@ -126,5 +126,6 @@ def test_refuses_what_it_does_not_know() -> None:
     assert derived(OWN, EXPAND, 255 * 32, key=key, label=b"a") is not None
     assert derived(OWN, EXPAND, 255 * 32 + 1, key=key, label=b"a") is None
     assert derived(OWN, EXPAND, 32, key=bytes(65), label=b"a") is None
+    assert derived(OWN, EXPAND, 32, label=b"a") is None
     assert derived(OWN, EXTRACT, 31, key=key, label=b"derived") is None
     assert derived(OWN, EXTRACT, 32, key=key, salt=bytes(65), label=b"derived") is None
