@@ -15,6 +15,7 @@ from lbcore.remote.printable import printable
 
 Node = dict[str, Any]
 UNLIMITED = 100_000  # columns
+MOST_TRAFFIC = 10  # routers that are named of a problem
 
 
 class PlainConsole(Console):
@@ -31,14 +32,16 @@ def console_for(output: TextIO) -> Console:
 
 
 def problem_lines(state: Node) -> list[Text]:
-    """The problems of an instance, and the traffic that each concerns."""
+    """The problems of an instance, and the traffic that each concerns: some of the routers, and how many more."""
     lines = []
     for problem in state["problems"]:
         mark = ("LOST ", "bold red") if problem["severity"] == "lost" else ("DEGRADED ", "bold yellow")
         lines.append(Text.assemble(mark, problem["text"]))
         if "file" in problem and problem["file"] not in problem["text"]:
             lines.append(Text(f"  {problem['file']}" + (f":{problem['line']}" if "line" in problem else ""), "dim"))
-        lines += [Text(f"  {traffic}", "dim") for traffic in problem["traffic"]]
+        lines += [Text(f"  {traffic}", "dim") for traffic in problem["traffic"][:MOST_TRAFFIC]]
+        if (more := len(problem["traffic"]) - MOST_TRAFFIC) > 0:
+            lines.append(Text(f"  and {more} more router{'' if more == 1 else 's'}", "dim"))
     for key, name in (("accessLogLinesLost", "access log"), ("logLinesLost", "log")):
         going_on = any(problem["object"] == f"lines of the {name}" for problem in state["problems"])
         if (count := state[key]) and not going_on:

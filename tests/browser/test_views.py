@@ -503,7 +503,8 @@ def test_a_dead_lbcore_is_told_at_once_and_its_restart_too(browser: Browser, tmp
 def test_ten_thousand_routers_stay_fluid(browser: Browser, tmp_path: Path) -> None:
     many = 10_000
     servers = [f"http://127.0.0.1:9/{n}" for n in range(3000)]
-    services = {"all": balancer("http://127.0.0.1:9"), "big": balancer(*servers)}
+    check = {"path": "/", "interval": "1s"}
+    services = {"all": balancer("http://127.0.0.1:9", healthCheck=check), "big": balancer(*servers)}
     routers = {f"tenant-{n}": {"rule": f"Host(`t{n}.example`)", "service": "all"} for n in range(many)}
     routers["big"] = {"rule": "Host(`big.example`)", "service": "big"}
     for router in routers.values():
@@ -526,6 +527,9 @@ def test_ten_thousand_routers_stay_fluid(browser: Browser, tmp_path: Path) -> No
             assert page.evaluate("document.querySelectorAll('*').length") < 2500
             page.goto(f"{own.url}#/")
             expect(page.get_by_text("12 routers of 10,001")).to_be_visible()
+            assert page.evaluate("document.querySelectorAll('*').length") < 2500
+            page.goto(f"{own.url}#/problems")
+            expect(page.get_by_text("and 9,990 more routers")).to_be_visible()
             assert page.evaluate("document.querySelectorAll('*').length") < 2500
             # A service with thousands of servers: its members come in pages, the tree shows some of them.
             page.goto(f"{own.url}#/http/services/big@file")

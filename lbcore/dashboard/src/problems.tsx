@@ -9,6 +9,7 @@ import { link, linkOf, route } from "./route";
 import { byId, info } from "./store";
 import type { Problem } from "./types";
 
+const MOST_TRAFFIC = 10; // routers that are named of a problem
 const SEVERITIES = { lost: "Lost", degraded: "Degraded", warning: "Warning" };
 
 /** Where more is said about what a problem is about; empty: nowhere. */
@@ -33,9 +34,10 @@ export function ProblemLine({ problem, short = false }: { problem: Problem; shor
         <p>{problem.text}</p>
         {!short && !!problem.traffic?.length && (
           <ul class="traffic">
-            {problem.traffic.map((each) => (
+            {problem.traffic.slice(0, MOST_TRAFFIC).map((each) => (
               <li key={each}>{each}</li>
             ))}
+            {problem.traffic.length > MOST_TRAFFIC && <li>and {counted(problem.traffic.length - MOST_TRAFFIC, "more router")}</li>}
           </ul>
         )}
         {problem.file && (
