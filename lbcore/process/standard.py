@@ -13,6 +13,14 @@ def say_what_can_be_said() -> None:
         sys.stdout.reconfigure(errors="replace")
 
 
+def is_in_foreground() -> bool:
+    """Whether standard error is a terminal whose keyboard is for this process, not for a shell that has started it."""
+    try:
+        return os.tcgetpgrp(2) == os.getpgrp()
+    except OSError:
+        return False
+
+
 def lead_nowhere() -> None:
     """Have standard output lead to /dev/null, after it could not be written: Python flushes it once more at the end."""
     with open(os.devnull, "wb") as null:

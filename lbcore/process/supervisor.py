@@ -112,6 +112,7 @@ class Supervisor:
         self._left: set[str] = set()  # entry points that have stopped accepting
         self._stop = asyncio.Event()  # first SIGTERM or SIGINT: drain
         self._stop_now = asyncio.Event()  # second
+        self._is_in_foreground = standard.is_in_foreground()
         self._is_announced = False  # the addresses of API and metrics were logged
         self._told = 0  # number of the last configuration whose changes were logged
 
@@ -121,7 +122,7 @@ class Supervisor:
         handlers = {
             signal.SIGTERM: self._on_stop,
             signal.SIGINT: self._on_stop,
-            signal.SIGHUP: self._on_reload,
+            signal.SIGHUP: self._on_hangup,
             signal.SIGUSR1: self._on_reopen,
         }
         for number, handler in handlers.items():
@@ -165,7 +166,11 @@ class Supervisor:
         self._reopen_log()
         self._pool.reopen()
 
-    def _on_reload(self) -> None:
+    def _on_hangup(self) -> None:
+        if self._is_in_foreground and not sys.stderr.isatty():  # its terminal was closed: nobody could stop it any more
+            _log.info("the terminal was closed")
+            self._stop.set()
+            return
         _log.info("reload on SIGHUP")
         self._aggregator.reload()
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -14,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.instance import Backend, Instance, dynamic_for, eventually, is_alive, running
+from tests.support.ports import free_port
 
 
 class SlowRequest:
@@ -247,3 +251,24 @@ def test_each_entry_point_has_its_own_grace(tmp_path: Path) -> None:
         short.close()
         long.close()
     backend.close()
+
+
+def test_a_terminal_that_is_closed_ends_what_runs_in_its_foreground(tmp_path: Path) -> None:
+    pid_file, shown, port = tmp_path / "pid", tmp_path / "shown", free_port()
+    run = f"{sys.executable} -m lbcore run --to :{free_port()} --from 127.0.0.1:{port} --workers 1"
+    command = ["script", "--quiet", "--flush", "--command", f"echo $$ > {pid_file}; exec {run}", str(shown)]
+    environ = {**os.environ, "SHELL": "/bin/sh"}
+    terminal = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environ)
+    try:
+        eventually(lambda: shown.exists() and "dashboard" in shown.read_text(), "it runs")
+        pid = int(pid_file.read_text())
+        os.kill(pid, signal.SIGHUP)
+        eventually(lambda: "reload on SIGHUP" in shown.read_text(), "a signal of an operator is one to reload")
+        assert not is_refused(port)
+        terminal.kill()
+        eventually(lambda: is_refused(port) and not is_alive(pid), "it has ended")
+    finally:
+        terminal.kill()
+        terminal.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid_file.read_text()), signal.SIGKILL)
