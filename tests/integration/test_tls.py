@@ -125,6 +125,28 @@ def test_sessions_go_on_with_any_worker_and_over_a_reload(tmp_path: Path, backen
                     assert sock.session_reused
 
 
+def test_a_demand_for_certificates_reaches_open_connections_at_all_workers(
+    tmp_path: Path, backends: list[Backend]
+) -> None:
+    files, client = certificate(tmp_path, "a", "a.test"), certificate(tmp_path, "client", "client.test")
+    dynamic = secured(files, *backends)
+    asks = {"caFiles": [str(client.certificate)], "clientAuthType": "RequestClientCert"}
+    dynamic["tls"]["options"] = {"default": {"clientAuth": asks}}
+    own = context()
+    own.load_cert_chain(client.certificate, client.key)
+    with running(tmp_path, dynamic, workers=2) as lb:
+        lb.runs(1)
+        strangers, known = [connected(lb.port) for _ in range(8)], [connected(lb.port, own) for _ in range(8)]
+        assert {asked(sock) for sock in strangers + known} == {b"200"}
+        asks["clientAuthType"] = "RequireAndVerifyClientCert"
+        lb.write(dynamic)
+        lb.runs(2)
+        assert {asked(sock) for sock in known} == {b"200"}
+        assert {asked(sock) for sock in strangers} == {b"421"}
+        assert {sock.recv(100) for sock in strangers} == {b""}
+        assert {asked(sock) for sock in known} == {b"200"}
+
+
 def test_a_process_with_keys_writes_no_core_dumps(tmp_path: Path, backends: list[Backend]) -> None:
     files = certificate(tmp_path, "a", "a.test")
 
