@@ -353,6 +353,8 @@ class RequestCollector(Collector):
                                       labels=["service", "url"])  # fmt: skip
         retries = CounterMetricFamily("lbcore_service_retries", "How many request retries happened on a service",
                                       labels=["service"])  # fmt: skip
+        hedges = CounterMetricFamily("lbcore_service_hedges", "Attempts begun beside a slow one, and those that won",
+                                     labels=["service", "result"])  # fmt: skip
         chosen = CounterMetricFamily("lbcore_service_chosen", "Requests a service gave to one of its children",
                                      labels=["service", "child"])  # fmt: skip
         copies = CounterMetricFamily("lbcore_mirror_requests", "Copies of requests by what became of them",
@@ -374,11 +376,13 @@ class RequestCollector(Collector):
             inner: Service = service.service if isinstance(service, Guarded) else service
             service_up.add_metric([name], float(service.is_up))
             if isinstance(inner, LoadBalancer):
-                retried = 0
+                retried = hedged = won = 0
                 for member in dict.fromkeys(inner.members):
                     counters = region.server_counters(member.slot)
                     labels = [name, member.key]
                     retried += counters.retries
+                    hedged += counters.hedges
+                    won += counters.hedges_won
                     if is_checked:
                         up.add_metric(labels, float(region.is_up(member.slot)))
                     requests.add_metric(labels, counters.requests)
@@ -389,6 +393,9 @@ class RequestCollector(Collector):
                         if found:
                             answers.add_metric([*labels, CLASSES[number]], found)
                 retries.add_metric([name], retried)
+                if hedged:
+                    hedges.add_metric([name, "begun"], hedged)
+                    hedges.add_metric([name, "won"], won)
                 if inner.queue is not None:
                     line = region.queue_counters(inner.slot)
                     waiting.add_metric([name], line.waiting)
@@ -424,6 +431,7 @@ class RequestCollector(Collector):
             first_byte,
             connect,
             retries,
+            hedges,
             chosen,
             copies,
             sessions,

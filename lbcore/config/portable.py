@@ -48,7 +48,7 @@ KEYS = {
     "InFlightReq": "redis fleetWide",
     "RateLimit": "fleetWide",
     "RedisLimit": "whenAway maxWait",
-    "Retry": "budget",
+    "Retry": "budget hedging",
     "TcpServer": "weight",
     "TcpHealthCheck": "rise fall startDown",
     "TcpLoadBalancer": "sticky",

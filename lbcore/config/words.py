@@ -15,6 +15,7 @@ _TIMES = "timeout of a service or a middleware; dialTimeout and responseHeaderTi
 _EJECTION = "passiveHealthCheck of a loadBalancer: maxFailedAttempts, failureWindow"
 _CHECK = "healthCheck of a loadBalancer: path, interval, timeout, status"
 _RETRY = "the middleware retry"
+_HEDGING = "hedging of the middleware retry"
 _REDIRECT = "the middleware redirectScheme or redirectRegex"
 _HEADERS = "the middleware headers: customRequestHeaders, customResponseHeaders"
 _CERTIFICATES = "tls.certificates: certFile, keyFile"
@@ -32,6 +33,7 @@ WORDS: Mapping[str, str] = {
     **keys("maxfails failtimeout failduration outlierdetection", _EJECTION),
     **keys("check httpchk healthchecks healthuri", _CHECK),
     **keys("retries retrypolicy proxynextupstream lbretries lbtryduration redispatch", _RETRY),
+    **keys("hedge hedgepolicy hedgingpolicy hedgeonpertrytimeout backuprequest backuprequests", _HEDGING),
     **keys("backup", "a service of the kind failover: service, fallback"),
     **keys("cookie persist persistence stickysession stickytable", "sticky of a loadBalancer: cookie, or sourceIP"),
     **keys("rewrite uri", "the middleware replacePathRegex, stripPrefix or addPrefix"),

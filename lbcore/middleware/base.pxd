@@ -50,8 +50,10 @@ cdef class Tries:                      # how many attempts a route makes, and af
     cdef readonly bint sees_answers    # `drops` may say yes: the body is kept, and no interim answer goes out
     cdef readonly bint goes_on         # another server is tried when one could not be reached
     cdef readonly bint begins_anew     # so are all of them again, when none of them could be reached
+    cdef readonly int64_t hedge_ms     # without an answer, then another server is asked beside; 0 = none is
 
     cdef bint repeats(self, Request request) noexcept
+    cdef bint hedges(self, Request request) noexcept
     cdef bint drops(self, int status, int made) noexcept
     cdef int64_t pause(self, int made) noexcept
     cdef void begin(self, uint64_t now_ns) noexcept

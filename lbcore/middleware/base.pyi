@@ -13,6 +13,7 @@ class Tries:
     sees_answers: bool
     goes_on: bool
     begins_anew: bool
+    hedge_ms: int
     def __init__(
         self,
         most: int,
@@ -24,6 +25,7 @@ class Tries:
         within_ms: int = 0,
         goes_on: bool = True,
         begins_anew: bool = False,
+        hedge_ms: int = 0,
     ) -> None: ...
 
 class Middleware:

@@ -72,7 +72,7 @@ cdef class Tries:
     """Attempts beside those that lbcore makes by default: see `Context.set_tries`."""
 
     def __init__(self, int most, statuses=(), *, bint repeats_unsafe=False, int64_t max_body_bytes=-1, int64_t pause_ms=0,
-                 int64_t within_ms=0, bint goes_on=True, bint begins_anew=False):
+                 int64_t within_ms=0, bint goes_on=True, bint begins_anew=False, int64_t hedge_ms=0):
         if most < 1:
             raise ValueError("at least one attempt is made")
         self.most = most
@@ -84,10 +84,15 @@ cdef class Tries:
         self.sees_answers = len(self.statuses) > 0
         self.goes_on = goes_on
         self.begins_anew = begins_anew
+        self.hedge_ms = hedge_ms
 
     cdef bint repeats(self, Request request) noexcept:
         """Whether a request may be sent again after a server has answered it."""
         return self.repeats_unsafe or request.is_idempotent()
+
+    cdef bint hedges(self, Request request) noexcept:
+        """Whether a request may be at several servers at the same time."""
+        return self.hedge_ms > 0 and self.repeats(request)
 
     cdef int64_t pause(self, int made) noexcept:
         """ms from the last attempt of those made to the next."""

@@ -12,6 +12,7 @@ from lbcore.middleware.base cimport PASS, Context, Middleware, Tries
 from lbcore.middleware.budget cimport RetryBudget
 from lbcore.state.holdings cimport State
 
+from lbcore.config.middlewares.retry import RetryBudget as Budget
 from lbcore.config.units import milliseconds, status_ranges
 
 cdef enum:
@@ -20,7 +21,10 @@ cdef enum:
 
 @cython.final
 cdef class RetryTries(Tries):
-    """Pauses grow evenly to twice the first one, and are spread, so that requests that failed together do not come again together."""
+    """Pauses grow evenly to twice the first one, and are spread, so that requests that failed together do not come again together.
+
+    After a failure, what has an unknown method is repeated as in Traefik; it is not sent to two servers at once.
+    """
 
     cdef double growth                 # of a pause, from one to the next
     cdef RetryBudget budget            # None: attempts are not limited all together
@@ -29,6 +33,9 @@ cdef class RetryTries(Tries):
     cdef bint repeats(self, Request request) noexcept:
         cdef Span method = request.head.method
         return self.repeats_unsafe or not (span_eq(method, b"POST", 4) or span_eq(method, b"PATCH", 5) or span_eq(method, b"LOCK", 4))
+
+    cdef bint hedges(self, Request request) noexcept:
+        return self.hedge_ms > 0 and (self.repeats_unsafe or has_idempotent_method(request.head.method))
 
     cdef void begin(self, uint64_t now_ns) noexcept:
         if self.budget is not None:
@@ -51,6 +58,12 @@ cdef class RetryTries(Tries):
         return max(<int64_t>1, <int64_t>(<double>self.pause_ms * self.growth ** (made - 1) * <double>spread))
 
 
+cdef bint has_idempotent_method(Span method) noexcept nogil:
+    """Whether it may be carried out twice with the same result (RFC 9110 section 9.2.2)."""
+    return span_eq(method, b"GET", 3) or span_eq(method, b"HEAD", 4) or span_eq(method, b"OPTIONS", 7) \
+        or span_eq(method, b"PUT", 3) or span_eq(method, b"DELETE", 6) or span_eq(method, b"TRACE", 5)
+
+
 @cython.final
 cdef class Retry(Middleware):
     """The `retry` middleware of Traefik."""
@@ -59,7 +72,7 @@ cdef class Retry(Middleware):
     cdef object budget                 # its options; None: there is none
 
     def __init__(self, str name, config):
-        if config.disable_retry_on_network_error and not config.status:
+        if config.disable_retry_on_network_error and not config.status and config.hedging is None:
             raise ValueError("retry middleware requires at least HTTP status codes or retry on TCP")
         if config.attempts <= 0:
             raise ValueError(f"incorrect (or empty) value for attempt ({config.attempts})")
@@ -73,9 +86,12 @@ cdef class Retry(Middleware):
             within_ms=milliseconds(config.timeout),
             goes_on=not config.disable_retry_on_network_error,
             begins_anew=not config.disable_retry_on_network_error,
+            hedge_ms=0 if config.hedging is None else milliseconds(config.hedging.after),
         )
         self.tries.growth = 2 ** (1 / (config.attempts - 1)) if config.attempts > 1 else 1.0
         self.budget = config.budget
+        if config.hedging is not None and self.budget is None:
+            self.budget = Budget()             # where all servers are slow, hedging would double their load
 
     def keep_in(self, State state):
         if self.budget is not None:

@@ -25,6 +25,7 @@ cdef class Tracer:
     cdef Trace* begin(self, Request request, const ForwardPolicy* forward, bytes entry_point, bint detailed) except NULL
     cdef int add_step(self, Trace* trace, Request request, bytes text) except -1
     cdef Asked* ask(self, Trace* trace, Request request, str server, Span prefix) except NULL
+    cdef int name(self, Trace* trace, Asked* asked) noexcept
     cdef int ask_question(self, Trace* trace, Request client, Request question, str address) except -1
     cdef int answered(self, Request request, Response response, Span* out) except -1
     cdef void draw(self, uint8_t* out) noexcept

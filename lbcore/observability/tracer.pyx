@@ -595,12 +595,17 @@ cdef class Tracer:
         server, prefix  URL, and what comes before the path.
         """
         cdef Asked* asked = <Asked*>aligned(request.alloc(sizeof(Asked) + 7))
-        cdef int i
         self.draw(asked.span_id)
-        for i in range(trace.n_spots):
-            put_16_digits(trace.spots[i], asked.span_id)
+        self.name(trace, asked)
         self.describe_asked(asked, request, request, server, prefix)
         return asked
+
+    cdef int name(self, Trace* trace, Asked* asked) noexcept:
+        """Have the headers for servers name a request to one of them."""
+        cdef int i
+        for i in range(trace.n_spots):
+            put_16_digits(trace.spots[i], asked.span_id)
+        return 0
 
     cdef int describe_asked(self, Asked* asked, Request request, Request owner, str server, Span prefix) except -1:
         """Note what a server is asked. `owner`: has the memory."""

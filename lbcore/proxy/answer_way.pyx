@@ -314,6 +314,8 @@ cdef class AnswerWay(Attempting):
             found["serviceMiddlewares"] = names
         if attempt.server is not None:
             found["server"] = attempt.server.key
+        if attempt.is_hedge:
+            found["hedge"] = True
         if self.attempts is not None:
             found["attempts"] = [outcome_of(<Attempt>item) for item in self.attempts]
         if self.retries:
@@ -384,9 +386,16 @@ cdef class AnswerWay(Attempting):
             if attempt.balancer.times:
                 attempt.balancer.note_latency(attempt.server, attempt.origin_ns, now_ns)
         if self.rivals is not None:
-            self.end_rivals()
-        if (self.decision.failover is not None or self.tries is not None) and self.follow(OUTCOME_BAD, status):
-            return 1
+            if status >= 500 or self.tries.drops(status, self.tried):
+                self.discard_answer()          # another server may have a better one
+                self.go_on_with_rival()
+                return 1
+            self.end_rivals(True)
+        if self.decision.failover is not None or self.tries is not None:
+            if self.follow(OUTCOME_BAD, status):
+                return 1
+            if attempt.is_hedge:
+                attempt.server.stats.hedges_won += 1
         if self.replay is not None:
             self.replay.required = False
             if not self.recording.is_behind():
@@ -453,7 +462,7 @@ cdef class AnswerWay(Attempting):
             attempt.server.stats.connect_errors += 1
         if error != ERROR_RESOURCE and attempt.origin_status == 0:
             attempt.server.stats.responses[0] += 1
-        if error != ERROR_RESOURCE and not (reused and not heard):
+        if error != ERROR_RESOURCE and not (reused and not heard) and not (refused and self.rivals is not None):
             attempt.balancer.note_failure(attempt.server)
         if self.rivals is not None:
             return self.go_on_with_rival()
@@ -621,6 +630,8 @@ cdef str told_of(Attempt attempt):
     cdef str text = f"to {attempt.server.key} of {attempt.balancer.name}"
     if attempt.again:
         text += " over a new connection"
+    if attempt.is_hedge:
+        text += " beside the one before"
     if attempt.error >= 0:
         return f"{text} ({ERROR_TEXTS[attempt.error]})"
     if attempt.origin_status:
@@ -635,6 +646,8 @@ cdef dict outcome_of(Attempt attempt):
         found["error"] = ERROR_NAMES[attempt.error]
     if attempt.origin_status:
         found["status"] = attempt.origin_status
+    if attempt.is_hedge:
+        found["hedge"] = True
     if attempt.abandoned:
         found["abandoned"] = True
     return found

@@ -37,10 +37,10 @@ cdef class Attempt:
     cdef int origin_status             # of the server's answer; 0 = none came
     cdef uint64_t ended_ns             # when its connection was free again, or broke; set where `sent_ns` is
     cdef int error                     # ErrorKind, -1 when all went well
+    cdef bint is_hedge                 # begun while another one was under way
     cdef bint abandoned                # another attempt, under way at the same time, was faster
     cdef Sink stream                   # the ServerStream of an attempt under way that is not the present one; else None
     cdef Response response             # likewise: where its head is read into, owned
-    cdef list cookies                  # likewise: Set-Cookie values for its answer
     cdef Asked* asked                  # its span, in the memory of the request; NULL = it has none
 
     cdef void clear(self) noexcept

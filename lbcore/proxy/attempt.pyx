@@ -1,7 +1,7 @@
 """One attempt to have a request answered by a server, and what may follow a failed one. No I/O.
 
-All reasons for another attempt: an idle connection that was dead, a server that could not be reached, an answer that the route or a
-Failover does not accept. The exchange does what follows.
+All reasons for another attempt in the place of one: an idle connection that was dead, a server that could not be reached, an answer that
+the route or a Failover does not accept. The exchange does what follows.
 """
 
 cimport cython
@@ -21,7 +21,7 @@ cdef class Attempt:
         self.again = self.counted = False
         self.sent_ns = self.origin_ns = self.ended_ns = 0
         self.asked = NULL
-        self.abandoned = False
+        self.is_hedge = self.abandoned = False
         self.origin_status = 0
         self.error = -1
 

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport uint64_t
 
+from lbcore.http.request cimport Request
 from lbcore.middleware.base cimport Pending, Tries
 from lbcore.proxy.attempt cimport Attempt
 from lbcore.routing.asker cimport Asker
@@ -22,6 +23,10 @@ cdef class Pause(Pending):
     pass
 
 
+cdef class HedgeTimer(Pending):
+    pass
+
+
 cdef class Attempting(RequestWay):
     cdef int phase                     # Phase
     cdef Service service               # that chooses the server; None until the router's middlewares were passed
@@ -32,6 +37,16 @@ cdef class Attempting(RequestWay):
     cdef int refusals                  # times that a server has refused the request unseen
     cdef bint is_retry                 # the attempt that comes next is one of these
     cdef uint64_t tries_until_ns       # no other one begins later, by the dialer's clock; 0 = any time
+    cdef HedgeTimer hedge_timer        # kept from one exchange to the next; None = none was needed so far
+
+    cdef inline int set_asker(self) except -1:
+        """Choose by the request before any gate has changed it."""
+        cdef Request request = self.request
+        if self.gates.entered:
+            request = self.gates.behind(0, request)
+        self.asker.request = request
+        self.asker.address = request.head.client
+        return 0
 
     cdef Server find_server(self)
     cdef bint choose(self) except *
@@ -51,11 +66,15 @@ cdef class Attempting(RequestWay):
     cdef bint begins_anew(self) noexcept
     cdef bint afford(self) noexcept
     cdef void not_made(self) noexcept
-    cdef bint hedge(self) except *
-    cdef int set_aside(self, list cookies) except -1
+    cdef int stop_hedging(self) except -1
+    cdef int hedge_is_due(self) except -1
+    cdef bint may_hedge(self) noexcept
+    cdef Server find_another(self)
+    cdef int hedge(self) except -1
+    cdef int set_aside(self) except -1
     cdef int take_up(self, Attempt attempt) except -1
     cdef int go_on_with_rival(self) except -1
-    cdef int end_rivals(self) except -1
+    cdef int end_rivals(self, bint beaten) except -1
     cdef int ask_same(self, bint anew) except -1
     cdef bint ask_other(self) except *
     cdef int fall_back(self, int status) except -1

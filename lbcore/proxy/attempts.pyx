@@ -4,7 +4,6 @@ cimport cython
 from libc.stdint cimport int64_t, uint64_t
 
 from lbcore.http.framing cimport BODY_NONE
-from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.middleware.base cimport Pending, Tries
 from lbcore.proxy.attempt cimport (
@@ -23,7 +22,7 @@ from lbcore.proxy.exchange cimport ServerStream
 from lbcore.proxy.request_way cimport (
     BodySource, RequestWay, SOURCE_NONE, SOURCE_REFUSED, SOURCE_REWOUND, SOURCE_REWOUND_AT_SERVICE,
 )
-from lbcore.proxy.tracing cimport trace_attempt
+from lbcore.proxy.tracing cimport name_attempt, trace_attempt
 
 cdef enum:
     LONGEST_PAUSE_MS = 60000   # between two attempts
@@ -37,16 +36,27 @@ cdef class Pause(Pending):
     """The time between two attempts."""
 
 
+@cython.final
+cdef class HedgeTimer(Pending):
+    """The time until an attempt without an answer gets another one beside it. The exchange does not wait for it."""
+
+    cdef int expire(self) except -1:
+        cdef Attempting exchange = <Attempting>self.context
+        self.timer = self.context = None
+        return 0 if exchange is None else exchange.hedge_is_due()
+
+
+def begun(Attempt attempt) -> int:
+    """When an attempt was made, by which several are told of in order."""
+    return attempt.asked_ns
+
+
 cdef class Attempting(RequestWay):
     """The part of an exchange that chooses servers and asks them."""
 
     cdef Server find_server(self):
         """The server that the service chooses, by the request before any gate has changed it; None: there is none."""
-        cdef Request request = self.request
-        if self.gates.entered:
-            request = self.gates.behind(0, request)
-        self.asker.request = request
-        self.asker.address = request.head.client
+        self.set_asker()
         return self.service.choose(self.asker, self.decision)
 
     cdef bint choose(self) except *:
@@ -151,6 +161,8 @@ cdef class Attempting(RequestWay):
             trace_attempt(self)
         if attempt.balancer.times or self.entry_point.observer is not None or attempt.asked != NULL:
             attempt.sent_ns = monotonic_ns()
+        if self.tries is not None and self.tries.hedge_ms and self.request.framing.body == BODY_NONE:
+            self.await_answer()
         return self.dialer.connect(self, anew)
 
     cdef bint follow(self, int outcome, int status) except *:
@@ -284,37 +296,89 @@ cdef class Attempting(RequestWay):
             self.internal_error(error, serial)
         return True
 
-    cdef bint hedge(self) except *:
-        """Begin one more attempt beside those under way: the first answer is the client's, and ends the others. At another
-        server, behind the same gates, for a request without a body. False: this cannot be, and nothing was done."""
+    # Hedging: several attempts under way at once
+
+    cdef int await_answer(self) except -1:
+        """The server is about to get all of the request, or has it: if its answer does not begin in the time that `tries` allows,
+        another one is asked beside."""
+        cdef LoadBalancer balancer = self.attempt.balancer
+        if self.phase != PHASE_SERVER or self.tried >= self.tries.most \
+                or self.request.framing.upgrade or not self.tries.hedges(self.request) \
+                or balancer.count < 2 or balancer.has_sessions:    # these stay where they are, however slow that is
+            return 0
+        if self.hedge_timer is None:
+            self.hedge_timer = HedgeTimer.__new__(HedgeTimer)
+        self.stop_hedging()
+        self.hedge_timer.context = self
+        return self.dialer.arm(self.hedge_timer, self.tries.hedge_ms)
+
+    cdef int stop_hedging(self) except -1:
+        """No other server is asked beside those that are."""
+        if self.hedge_timer is not None:
+            if self.hedge_timer.timer is not None:
+                self.dialer.disarm(self.hedge_timer)
+            self.hedge_timer.context = None
+        return 0
+
+    cdef int hedge_is_due(self) except -1:
+        """That time is over. Raises nothing of what that leads to."""
+        cdef uint64_t serial = self.serial
+        try:
+            self.hedge()
+        except Exception as error:
+            self.internal_error(error, serial)
+        return 0
+
+    cdef bint may_hedge(self) noexcept:
+        """Whether the present attempt waits for an answer, and another server can be asked the same. One whose connections belong to
+        clients cannot: they are authenticated there."""
+        return self.phase == PHASE_SERVER and self.stream is not None and self.attempt.origin_status == 0 \
+            and self.tried < self.tries.most and not self.is_late() and not self.attempt.server.binds and self.is_at_hand()
+
+    cdef Server find_another(self):
+        """Another server of the service whose server is asked now, behind the same gates. None: there is none that is free."""
         cdef Decision decision = self.decision
         cdef LoadBalancer balancer = self.attempt.balancer
-        cdef list cookies = decision.cookies, gates = decision.gates, path = decision.path
         cdef Server server
-        if self.phase != PHASE_SERVER or self.stream is None or self.attempt.origin_status \
-                or self.request.framing.body != BODY_NONE or self.request.framing.upgrade:
-            return False
-        decision.begin_again(self.attempt.server)
-        server = self.find_server()
-        if server is None or decision.gates != gates:
-            if server is not None and decision.slot_taken:
-                decision.slot_taken = False
-                (<LoadBalancer>decision.balancer).let_go(server)
-            decision.cookies, decision.gates, decision.path = cookies, gates, path
-            decision.balancer = balancer
-            decision.queue = None
-            return False
-        self.set_aside(cookies)
-        self.attempt_at(server)
+        cdef list failed = decision.failed, path = decision.path
+        decision.failed = [self.attempt.server] if failed is None else failed + [self.attempt.server]
+        if self.rivals is not None:
+            decision.failed += [(<Attempt>item).server for item in self.rivals]
+        decision.path = None
+        self.set_asker()
+        try:
+            server = balancer.choose(self.asker, decision)
+        finally:
+            decision.failed, decision.path = failed, path      # they have not failed so far
+            decision.queue = decision.session_server = None    # nothing waits for a further attempt
+            decision.on_trial = False
+        return server
+
+    cdef int hedge(self) except -1:
+        """Begin one more attempt beside those under way, if another server can be asked and the budget has room: the first good
+        answer is the client's, and ends the others."""
+        cdef LoadBalancer balancer = self.attempt.balancer
+        cdef Server server
+        if not self.may_hedge() or not self.afford():
+            return 0
+        server = self.find_another()
+        if server is None:
+            self.not_made()
+            return 0
+        self.set_aside()
+        self.attempt.server = server
+        self.attempt.balancer = balancer
+        self.attempt.is_hedge = True
+        self.tried += 1
         self.retries += 1
         server.stats.retries += 1
-        self.dispatch(False, False)
-        return True
+        server.stats.hedges += 1
+        return self.dispatch(False, False)
 
-    cdef int set_aside(self, list cookies) except -1:
+    cdef int set_aside(self) except -1:
         """The present attempt goes on, and another one is made the present one."""
         cdef Attempt attempt = self.attempt
-        attempt.stream, attempt.response, attempt.cookies = self.stream, self.response, cookies
+        attempt.stream, attempt.response = self.stream, self.response
         if self.rivals is None:
             self.rivals = []
         self.rivals.append(attempt)
@@ -334,26 +398,27 @@ cdef class Attempting(RequestWay):
             attempt = <Attempt>self.rivals[i]
             if attempt.stream is stream:
                 self.attempt.stream, self.attempt.response = self.stream, self.response
-                self.attempt.cookies = self.decision.cookies
                 self.rivals[i] = self.attempt
                 return self.take_up(attempt)
         return 0
 
     cdef int take_up(self, Attempt attempt) except -1:
-        """Make an attempt that is under way the present one."""
+        """Make an attempt that is under way the present one. A body is given to the latest one alone, the others have it: the filters
+        stay as they are."""
         self.attempt = attempt
         self.response = attempt.response
-        self.decision.cookies = attempt.cookies
-        self.decision.balancer = attempt.balancer
-        self.forward.pass_host = attempt.balancer.pass_host
         self.forward.server_authority = attempt.server.authority
-        self.attach(<ServerStream>attempt.stream)
-        attempt.stream = attempt.response = attempt.cookies = None
+        self.stream = <ServerStream>attempt.stream
+        self.request_sink = self.stream if self.request_tail is None else self.request_filters
+        attempt.stream = attempt.response = None
+        if attempt.asked != NULL:
+            name_attempt(self)
         return 0
 
     cdef int go_on_with_rival(self) except -1:
         """The present attempt has failed, and another one is under way."""
         cdef Attempt rival = <Attempt>self.rivals.pop()
+        self.decision.exclude(self.attempt.server)
         self.attempts = [] if self.attempts is None else self.attempts
         self.attempts.append(self.attempt)
         if not self.rivals:
@@ -361,19 +426,24 @@ cdef class Attempting(RequestWay):
         self.error = -1
         return self.take_up(rival)
 
-    cdef int end_rivals(self) except -1:
-        """Abort all attempts but the present one."""
+    cdef int end_rivals(self, bint beaten) except -1:
+        """Abort all attempts but the present one. `beaten`: that one was faster; a server that was asked earlier is known to be at least
+        so slow. None of them has failed."""
         cdef Attempt attempt
         cdef ServerStream stream
         cdef list rivals = self.rivals
         self.rivals = None
+        if len(rivals) > 1:
+            rivals.sort(key=begun)
         for item in rivals:
             attempt = <Attempt>item
             stream = <ServerStream>attempt.stream
-            attempt.stream = attempt.response = attempt.cookies = None
-            attempt.abandoned = True
+            attempt.stream = attempt.response = None
+            attempt.abandoned = beaten
             if attempt.sent_ns:
                 attempt.ended_ns = monotonic_ns()
+                if beaten and attempt.balancer.times and attempt.sent_ns < self.attempt.sent_ns:
+                    attempt.balancer.note_slowness(attempt.server, attempt.ended_ns - attempt.sent_ns, attempt.ended_ns)
             self.attempts = [] if self.attempts is None else self.attempts
             self.attempts.append(attempt)
             attempt.counted = False
@@ -468,7 +538,7 @@ cdef class Attempting(RequestWay):
                 self.end_wait().cancel()
         finally:                               # whatever went wrong there
             if self.rivals is not None:
-                self.end_rivals()
+                self.end_rivals(False)
             self.leave_server()
             if stream is not None:
                 stream.exchange = None

@@ -86,7 +86,8 @@ cdef class Explanation:
     cdef int put(self, Request request, Response response, dict outcome) except -1:
         """Add the header to an answer.
 
-        outcome  what the exchange knows: steps, answeredBy, because, serviceMiddlewares, server, attempts, retries, error; each may be missing.
+        outcome  what the exchange knows: steps, answeredBy, because, serviceMiddlewares, server, hedge, attempts, retries, error; each may be
+                 missing.
         """
         cdef Explainer explainer = self.explainer
         cdef bytes text = self.text(request, outcome)
@@ -132,7 +133,7 @@ cdef class Explanation:
             found["server"] = outcome["server"]
         if decision.failed is not None:
             found["failed"] = [(<Server>member).key for member in decision.failed if isinstance(member, Server)]
-        for name in ("attempts", "retries", "error"):
+        for name in ("hedge", "attempts", "retries", "error"):
             if name in outcome:
                 found[name] = outcome[name]
         return found

@@ -45,6 +45,9 @@ cdef class RequestWay(Exchange):
     cdef int drop_recording(self) except -1
     cdef bint start_recording(self) except *
     cdef bint repeats_answers(self) noexcept
+    cdef bint is_at_hand(self) noexcept
+    cdef int body_given(self) except -1
+    cdef int await_answer(self) except -1
     cdef int64_t repeatable_bytes(self, int64_t most) noexcept
     cdef BodySource body_source(self) noexcept
     cdef bint is_to_record(self, BodySource source) noexcept

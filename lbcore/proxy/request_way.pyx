@@ -71,6 +71,8 @@ cdef class RequestWay(Exchange):
         return 0 if ended else self.client.want_body()
 
     cdef void keep_refused(self, bytes body) noexcept:
+        if self.rivals is not None:
+            return                             # all of it is at hand, and another server is at work
         if self.entry_point.budget.take(len(body)):
             self.refused = RefusedBody(self.entry_point.budget, body)
 
@@ -292,7 +294,24 @@ cdef class RequestWay(Exchange):
 
     cdef bint repeats_answers(self) noexcept:
         """Whether the route may want another answer than that of the first server."""
-        return self.tries is not None and self.tries.sees_answers
+        return self.tries is not None and (
+            self.tries.sees_answers or (self.tries.hedge_ms and self.tries.hedges(self.request)))
+
+    cdef bint is_at_hand(self) noexcept:
+        """Whether the server that is asked now was given all of the body, and another one can be given it at the same time: by the
+        last filter, which has it. A body that was not begun is not: its server may still be unreached."""
+        cdef Filter tail = self.request_tail
+        if self.request.framing.body == BODY_NONE:
+            return True
+        return tail is not None and tail.ended and (tail.keeps_all or (tail is self.recording and self.is_replayable()))
+
+    cdef int body_given(self) except -1:
+        """Filters have given what they had. If that was all of the body, the answer comes next."""
+        return self.await_answer() if self.request.framing.body != BODY_NONE and self.is_at_hand() else 0
+
+    cdef int await_answer(self) except -1:
+        """The server has all of the request, or is about to get one without a body."""
+        return 0
 
     cdef int64_t repeatable_bytes(self, int64_t most) noexcept:
         """What a Failover without a limit of its own may keep is a share of the instance's budget."""
@@ -400,6 +419,8 @@ cdef class RequestWay(Exchange):
             return 0                           # a middleware has waited for this, and what followed has ended the exchange already
         if self.copies is not None and self.recording.complete:
             self.send_copies()
+        if self.tries is not None and self.tries.hedge_ms:
+            self.body_given()
         return self.request_sink.flush()
 
     cdef int body_refused(self, int status) except -1:
@@ -433,6 +454,8 @@ cdef class RequestWay(Exchange):
                     and not self.repeats_answers() \
                     and not self.recording.complete and not self.recording.is_behind():
                 self.end_replay()          # the rest of it need not be kept
+            if self.tries is not None and self.tries.hedge_ms:
+                self.body_given()
             if self.request_sink.blocked:
                 return 0
         return self.client.want_body()

@@ -77,6 +77,11 @@ cdef int trace_attempt(Exchange exchange) except -1:
     return 0
 
 
+cdef int name_attempt(Exchange exchange) except -1:
+    """Have the headers for servers name the present attempt again: another one was made beside it, and it may not be sent so far."""
+    return (<Tracer>exchange.entry_point.tracer).name(exchange.trace, exchange.attempt.asked)
+
+
 cdef int trace_answer(Exchange exchange) except -1:
     """The head of a server's answer is there."""
     return (<Tracer>exchange.entry_point.tracer).answered(exchange.request, exchange.response, &exchange.attempt.asked.answered)
@@ -106,7 +111,7 @@ cdef int status_of(Attempt attempt, int status) noexcept:
     """The status that an attempt has led to; `status`: of the exchange."""
     if attempt.origin_status:
         return attempt.origin_status
-    if status == 499:
+    if status == 499 or attempt.abandoned:
         return 499
     return 504 if attempt.error == ERROR_TIMEOUT else 502
 
@@ -282,7 +287,7 @@ cdef char* put_attempts(char* out, RequestRecord* of_request, Exchange exchange,
     cdef const uint8_t* parent = &trace.span_id[0]
     cdef AskedRecord* record
     cdef Py_ssize_t i = 0
-    cdef uint16_t resent = 0
+    cdef uint16_t resent = 0, vain = 0         # attempts so far, and those of them that were begun beside the last one
     while step != NULL:
         parent = &step.span_id[0]
         step = step.next
@@ -299,7 +304,11 @@ cdef char* put_attempts(char* out, RequestRecord* of_request, Exchange exchange,
             record.ended_ns = attempt.ended_ns if attempt.ended_ns else ended_ns
             record.head_ns = attempt.sent_ns + attempt.origin_ns if attempt.origin_ns else record.ended_ns
             record.status = <uint16_t>status_of(attempt, exchange.status)
-            record.resent = resent
+            if attempt is exchange.attempt:
+                record.resent = resent - vain
+            else:
+                vain += exchange.attempt.sent_ns and exchange.attempt.sent_ns < attempt.sent_ns
+                record.resent = resent + (vain > 0)
             record.kind = ASKED_ATTEMPT
             out = put_asked(out, trace, attempt.asked, record)
             resent += 1

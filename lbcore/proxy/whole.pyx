@@ -308,6 +308,8 @@ cdef void exchange_give(Exchange given) noexcept:
         exchange.attempts = None
         exchange.explanation = None
     if exchange.tries is not None:
+        if exchange.hedge_timer is not None:
+            exchange.stop_hedging()
         exchange.tries = None
     exchange.asker.request = None
     exchange.asker.address = NULL

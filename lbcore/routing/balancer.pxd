@@ -1,6 +1,6 @@
 # Services that choose among members by weight and strategy: servers, or other services.
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from lbcore.routing.asker cimport Asker
 from lbcore.routing.decision cimport Decision
@@ -35,7 +35,8 @@ cdef class Balancer(Service):
     cdef uint32_t* computed            # scratch space for the next effective weights
     cdef ServerCell** cells            # the array is owned; the cells are in the region, which `members` keep mapped
     cdef Picker picker
-    cdef StickyCookie sticky           # None = no sessions
+    cdef StickyCookie sticky           # None = no sessions by cookie
+    cdef bint has_sessions             # by cookie or by address: a client has a member of its own
     cdef bint watches                  # its status follows the status of its members
     cdef Quorum quorum
     cdef bint limited                  # servers may have limits, and are passed over when full
@@ -67,6 +68,7 @@ cdef class LoadBalancer(Balancer):
     cdef int note_end(self, Server server) noexcept
     cdef int note_success(self, Server server) noexcept
     cdef int note_failure(self, Server server) except -1
+    cdef int note_slowness(self, Server server, uint64_t elapsed_ns, uint64_t now_ns) noexcept
     cdef int note_latency(self, Server server, double elapsed_ns, double now_ns) noexcept
 
 

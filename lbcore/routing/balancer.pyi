@@ -17,6 +17,7 @@ class Balancer(Service):
         sticky: StickyCookie | None = None,
         watches: bool = False,
         quorum: tuple[int, int, int] = (0, 0, 0),
+        sessions: bool = False,
     ) -> None: ...
     @property
     def effective_weights(self) -> list[float]: ...

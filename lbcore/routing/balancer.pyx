@@ -71,15 +71,18 @@ cdef class Balancer(Service):
         free(self.weights)
         free(self.cells)
 
-    def use(self, Picker picker=None, StickyCookie sticky=None, watches: bool = False, quorum: tuple = (0, 0, 0)) -> None:
+    def use(self, Picker picker=None, StickyCookie sticky=None, watches: bool = False, quorum: tuple = (0, 0, 0),
+            sessions: bool = False) -> None:
         """Set options that differ from the defaults, before the first request.
 
         watches  whether its status follows that of its members: it is up while enough of them are.
         quorum   (count, percent of the weight, recovery) of members that must be up; 0 = at least one.
+        sessions whether clients have members of their own, also by what the picker goes by.
         """
         if picker is not None:
             self.picker = picker
         self.sticky = sticky
+        self.has_sessions = sessions or sticky is not None
         self.watches = watches
         self.quorum.count, self.quorum.percent, self.quorum.recover = quorum
 
@@ -481,6 +484,12 @@ cdef class LoadBalancer(Balancer):
         for i in range(self.count):
             out += atomic_load_u32(&self.cells[i].down) & DOWN_EJECTED != 0
         return out * 100 <= <Py_ssize_t>self.ejection.percent * self.count
+
+    cdef int note_slowness(self, Server server, uint64_t elapsed_ns, uint64_t now_ns) noexcept:
+        """The server has not begun to answer in that time, and is not waited for any more: it is no faster than that."""
+        if elapsed_ns > atomic_load_u64(&server.cell.load.latency_ewma_ns):
+            self.picker.note(&server.cell.load, elapsed_ns, now_ns)
+        return 0
 
     cdef int note_latency(self, Server server, double elapsed_ns, double now_ns) noexcept:
         """Add a sample to the average time to first byte, in the way of the strategy."""

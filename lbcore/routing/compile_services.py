@@ -275,7 +275,8 @@ class ServiceCompiler:
             if not isinstance(config, model.HighestRandomWeight) and config.slow_start is not None:
                 picker = Ramped(picker)
         watched = config.health_check
-        balancer.use(picker, cookie, watched is not None, quorum_of(watched) if watched else (0, 0, 0))
+        quorum = quorum_of(watched) if watched else (0, 0, 0)
+        balancer.use(picker, cookie, watched is not None, quorum, sticky is not None)
 
     def failover(self, name: str, config: model.Failover, slot: int) -> Failover:
         main, fallback = self.child(name, config.service), self.child(name, config.fallback)

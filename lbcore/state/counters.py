@@ -60,6 +60,8 @@ class ServerCounters:
     shed            copies for a mirror that were not sent: too many under way, or their client has gone.
     oversized       copies that were not sent because their body was too long.
     first_byte_s    sum of the times to first byte, in seconds, if metrics or an access log are on.
+    hedges          those of `retries` that began while another server was asked.
+    hedges_won      those of `hedges` whose answer was the client's.
     """
 
     requests: int
@@ -72,6 +74,8 @@ class ServerCounters:
     shed: int
     oversized: int
     first_byte_s: float
+    hedges: int = 0
+    hedges_won: int = 0
 
 
 @dataclass(frozen=True, slots=True)

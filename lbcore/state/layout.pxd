@@ -14,7 +14,7 @@ from lbcore.selection.load cimport Load
 
 cdef enum:
     SECRET_BYTES = 32          # of the secret of the instance
-    LAYOUT_VERSION = 19
+    LAYOUT_VERSION = 20
     HEADER_BYTES = 4096
     MAX_WORKERS = 1024
     MAX_ENTRY_POINTS = 64
@@ -148,7 +148,7 @@ cdef struct ServerStats:       # one per worker and server; written by that work
     uint64_t requests          # exchanges sent to the server, retries included
     uint64_t in_flight         # of these, not ended yet
     uint64_t connect_errors    # connection refused, timed out, unreachable, name not resolved
-    uint64_t retries           # those of `requests` that repeat one after a failure, elsewhere or on a stale connection
+    uint64_t retries           # those of `requests` that repeat one: after a failure, elsewhere or on a stale connection, or as a hedge
     uint64_t responses[STATUS_CLASSES]
     uint64_t bytes_in          # body bytes from the server
     uint64_t bytes_out         # body bytes to the server
@@ -160,7 +160,9 @@ cdef struct ServerStats:       # one per worker and server; written by that work
     uint64_t slow              # of a middleware in Python, whose calls are `requests`: calls that have held the event loop for too long
     uint64_t failed            # likewise: calls that have raised
     uint64_t expired           # likewise: calls that had not ended in their time
-    uint64_t reserve[4]
+    uint64_t hedges            # those of `retries` that began while another server was asked
+    uint64_t hedges_won        # those of `hedges` whose answer was the client's
+    uint64_t reserve[2]
     uint32_t first_bytes[TIME_BUCKETS]     # answers by the time to first byte; modulo 2**32
 
 

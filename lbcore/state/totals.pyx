@@ -31,6 +31,8 @@ cdef class Totals(Cells):
             total.shed,
             total.oversized,
             total.first_byte_ns / 1e9,
+            total.hedges,
+            total.hedges_won,
         )
 
     def connect_errors(self):
@@ -95,6 +97,8 @@ cdef class Totals(Cells):
             total.shed += row.shed
             total.oversized += row.oversized
             total.first_byte_ns += row.first_byte_ns
+            total.hedges += row.hedges
+            total.hedges_won += row.hedges_won
             total.slow += row.slow
             total.failed += row.failed
             total.expired += row.expired

@@ -277,6 +277,7 @@ cdef class Http1ServerStream(ServerStream):
 
     cdef int go_on(self) except -1:
         """Start the body, because the server has sent 100 Continue, or nothing for CONTINUE_MS."""
+        self.exchange.heed(self)
         self.waiting_continue = False
         self.blocked = False
         self.flush()

@@ -6,7 +6,6 @@ from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span, span_of
 from lbcore.middleware.base cimport ANSWER, PASS, Context, Middleware, Tries
-from lbcore.proxy.attempts cimport Attempting
 from lbcore.state.holdings cimport Group, State
 from lbcore.state.layout cimport KeyedRow
 
@@ -117,7 +116,3 @@ cdef class Trying(Middleware):
         self.attempts.append(context.attempts_made())
         self.under_way.remove(context)
         return 0
-
-    def hedge(self) -> bool:
-        """Begin another attempt for the oldest exchange. In the event loop of the proxy."""
-        return (<Attempting>self.under_way[0]).hedge()

@@ -6,7 +6,6 @@ from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span, span_bytes, span_of
 from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Context, Middleware, Pending, Tries
-from lbcore.proxy.attempts cimport Attempting
 
 
 cdef class Held(Pending):
@@ -27,8 +26,8 @@ cdef class Step(Middleware):
     """`X-Step`: a list of `name=what`. what: `wait`, `answer`, `break` (raises), `late-answer` and `late-break` (after a wait),
     `cancel-break` (a wait that raises when it is cancelled), `early` (a wait that is settled before it has begun), `lost` (a wait, and
     the request passes). The same behind `back-` has the answer wait, be replaced, and so on; `back-discard`: a `back-late-answer` that wants
-    nothing of the server's body from the beginning. `tries`: up to three answers are wanted until one is not of 5xx; `hedge`: `release`
-    begins another attempt beside the one under way.
+    nothing of the server's body from the beginning. `tries`: up to three answers are wanted until one is not of 5xx; `hedge`: one
+    after another is made beside those under way.
 
     What it keeps for an exchange is how often it was called for it, told in the answer's header `X-<name>`.
     """
@@ -37,8 +36,7 @@ cdef class Step(Middleware):
     cdef readonly int passed           # requests that went on
     cdef readonly int begun            # requests that passed or waited
     cdef readonly list statuses        # that `on_end` was called with
-    cdef list hedged                   # exchanges that are to have several attempts
-    cdef Tries tries
+    cdef Tries tries, hedging
     cdef readonly int cancelled
     cdef readonly int expired
     cdef public int64_t timeout_ms
@@ -48,8 +46,8 @@ cdef class Step(Middleware):
         self.name = name
         self.sees_answer = self.sees_end = True
         self.statuses = []
-        self.hedged = []
         self.tries = Tries(3, [(500, 599)], repeats_unsafe=True, max_body_bytes=100_000, pause_ms=5)
+        self.hedging = Tries(3, repeats_unsafe=True, max_body_bytes=100_000, hedge_ms=2)
         self.timeout_ms = timeout_ms
         self.held = []
         self.header = b"X-" + name.partition("@")[0].encode()
@@ -73,7 +71,7 @@ cdef class Step(Middleware):
             context.set_tries(self.tries)
             return self.let_pass(request)
         if wish == b"hedge":
-            self.hedged.append(context)
+            context.set_tries(self.hedging)
             return self.let_pass(request)
         if wish and not wish.startswith(b"back-"):
             return self.have_it_wait(context, wish)
@@ -154,8 +152,6 @@ cdef class Step(Middleware):
     cdef int on_end(self, Request request, int status, Context context) except -1:
         assert context.state() > 0
         self.statuses.append(status)
-        if context in self.hedged:
-            self.hedged.remove(context)
         return 0
 
     def release(self) -> int:
@@ -164,6 +160,4 @@ cdef class Step(Middleware):
         self.held = []
         for pending in held:
             (<Pending>pending).settle()
-        for context in self.hedged[:]:
-            (<Attempting>context).hedge()
         return len(held)

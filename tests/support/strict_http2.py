@@ -52,6 +52,7 @@ class StrictConnection:
         self.limit: int | None = 0
         self.unacknowledged = 0
         self.open: dict[int, Asked] = {}
+        self.resets: list[tuple[int, int]] = []  # streams that the client has ended, and why
         self.last = 0
         self.gone = self.spoke = self.owes_ack = False
         self.decoder, self.encoder = hpack.Decoder(), hpack.Encoder()
@@ -141,6 +142,7 @@ class StrictConnection:
                         self.send(WindowUpdateFrame(frame.stream_id, window_increment=length))
             elif isinstance(frame, RstStreamFrame):
                 self.open.pop(frame.stream_id, None)
+                self.resets.append((frame.stream_id, frame.error_code))
             elif isinstance(frame, SettingsFrame):
                 if "ACK" in frame.flags:
                     self.unacknowledged -= 1

@@ -213,6 +213,22 @@ def test_response_header_timeout(quiet_ms: int) -> None:
 
 
 @QUIET
+def test_time_to_a_hedge(quiet_ms: int) -> None:
+    with held(lambda peer: peer.head()) as server, held(lambda peer: peer.head()) as other:
+        dynamic = config(server.url)
+        dynamic["http"]["services"]["a"]["loadBalancer"]["servers"].append({"url": other.url})
+        dynamic["http"]["middlewares"] = {"again": {"retry": {"attempts": 2, "hedging": {"after": "700ms"}}}}
+        dynamic["http"]["routers"]["a"]["middlewares"] = ["again"]
+        with edge(dynamic) as lb:
+            lb.drive(quiet_ms)
+            client = lb.client()
+            client.send(GET)
+            eventually(lambda: server.peers, "the server is asked")
+            fires(lb, 700, lambda: bool(other.peers))
+            client.close()
+
+
+@QUIET
 def test_lingering_close(quiet_ms: int) -> None:
     """A refused request of which more is to come: its client is read past while it says nothing for two seconds."""
     with held() as server, edge(config(server.url)) as lb:

@@ -1,13 +1,13 @@
-"""`retry`: further attempts after a failure, at other servers first. No I/O."""
+"""`retry`: further attempts after a failure, or beside an attempt that is slow, at other servers first. No I/O."""
 
 from datetime import timedelta
 from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lbcore.config.model import WHEN_SET, Model
-from lbcore.config.numbers import Count, Limit
-from lbcore.config.units import SignedDuration
+from lbcore.config.numbers import Count, Limit, PositiveDuration
+from lbcore.config.units import NONE, SignedDuration
 
 MEBI = 1 << 20
 
@@ -25,6 +25,12 @@ class RetryBudget(Model):
     min_per_second: Count = 10
 
 
+class Hedging(Model):
+    """after  the time without an answer, since a server has the whole request: then another one is asked beside it."""
+
+    after: PositiveDuration
+
+
 class Retry(Model):
     """attempts             all of them, the first one included; a client would wait for very many without an end.
     initialInterval      before the second attempt, and up to twice as long before later ones; not above 0: none.
@@ -32,6 +38,7 @@ class Retry(Model):
     status               ranges of answers after which another server is asked.
     maxRequestBodyBytes  of a request that is sent again after an answer; below 0: a share of the memory for bodies.
     budget               (extension) a limit for further attempts, so that they do not burden servers that fail.
+    hedging              (extension) further attempts beside one that is slow; within a budget in any case.
     """
 
     attempts: int = Field(default=0, le=1000)
@@ -42,3 +49,13 @@ class Retry(Model):
     disable_retry_on_network_error: bool = False
     retry_non_idempotent_method: bool = False
     budget: Annotated[RetryBudget | None, WHEN_SET] = None
+    hedging: Annotated[Hedging | None, WHEN_SET] = None
+
+    @model_validator(mode="after")
+    def _room_for_hedging(self) -> "Retry":
+        if self.hedging is not None:
+            if self.attempts == 1:
+                raise ValueError("hedging needs attempts: 2 or more; the first one is among them")
+            if NONE < self.timeout <= self.hedging.after:
+                raise ValueError("hedging: after has to be shorter than timeout, after which no attempt begins")
+        return self
