@@ -171,13 +171,18 @@ cdef char* put_forwarded(char* out, FieldList* list, Request request, const Forw
     return out
 
 
+cdef inline Span client_address(const RequestHead* head, const ForwardPolicy* policy) noexcept nogil:
+    """What lbcore itself says in X-Forwarded-For; empty: nothing."""
+    return span_of(head.client.text, head.client.text_len if policy.append_for else 0)
+
+
 cdef int forwarded_for(Request request, const ForwardPolicy* policy, Span* into) noexcept:
     """The value of X-Forwarded-For: the addresses that a trusted client has sent, then the client's own one. Empty: it is not sent.
 
     Returns 0, or -1 without memory. The value is the client's address, or stands in the request's arena.
     """
     cdef RequestHead* head = &request.head
-    cdef Span own = span_of(head.client.text, head.client.text_len if policy.append_for else 0)
+    cdef Span own = client_address(head, policy)
     cdef Py_ssize_t i, size = 0
     cdef char* out
     into[0] = span_of(NULL, 0)
@@ -280,14 +285,19 @@ cdef int render_request(Request request, const ForwardPolicy* policy, Span path_
     cdef RequestHead* head = &request.head
     cdef Py_ssize_t i, size
     cdef Span addresses
+    cdef bint named = False
     cdef char* at
-    if forwarded_for(request, policy, &addresses) < 0:
-        return -1
-    size = FIXED_BYTES + addresses.len + head.method.len + head.path.len + head.query.len + path_prefix.len + policy.server_name.len
+    size = FIXED_BYTES + head.method.len + head.path.len + head.query.len + path_prefix.len + policy.server_name.len
     size += 2 * head.authority.len + request.forwarded_host.len + policy.server_authority.len + head.client.text_len
     for i in range(head.n_headers):
         size += head.headers[i].name.len + head.headers[i].value.len + 4
-    if buffer_reserve(out, size) < 0:
+        named |= request.kinds[i] & <uint8_t>(~H_OWN) == H_X_FORWARDED_FOR
+    if named:
+        if forwarded_for(request, policy, &addresses) < 0:
+            return -1
+    else:
+        addresses = client_address(head, policy)
+    if buffer_reserve(out, size + addresses.len) < 0:
         return -1
     at = out.base + out.end
     at = put_span(at, head.method)

@@ -17,5 +17,6 @@ cdef object spare_take(Spares* spares)
 cdef bint spare_keep(Spares* spares, object item) except -1
 cdef Request request_take()
 cdef int request_give(Request request) except -1
+cdef int request_keep(Request request) except -1
 cdef Response response_take()
 cdef int response_give(Response response) except -1

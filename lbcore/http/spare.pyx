@@ -49,6 +49,12 @@ cdef int request_give(Request request) except -1:
     return 0
 
 
+cdef int request_keep(Request request) except -1:
+    """`request_give` for one that is empty."""
+    spare_keep(&requests, request)
+    return 0
+
+
 cdef Response response_take():
     """An empty answer."""
     cdef object found = spare_take(&responses)

@@ -33,6 +33,7 @@ cdef enum:
     MOST_TRAILERS = 1000       # that are looked at, of those that a request announces; of one with more, none goes on
     TIMEOUT_MS = 30000         # for an answer, as in Traefik
     MEMORY_BYTES = 1048576     # of a body that waits; the rest lies in a file
+    MOST_SAID = 7              # headers by which a question says who asks for what
 
 cdef enum:                     # bits of what a question says already
     REAL_IP_BIT = 1
@@ -173,8 +174,11 @@ cdef class ForwardAuth(Middleware):
         cdef uint8_t kind
         cdef Span name
         cdef int bit, present = 0
+        cdef bint takes_others = self.wanted is None and self.trust != TRUST_NO and not request.framing.names_headers
         for i in range(own.n_headers):
             kind = own.kinds[i] & <uint8_t>(~H_OWN)
+            if kind == H_OTHER and takes_others:
+                continue                       # nearly all
             name = own.headers[i].name
             if kind == H_DROPPED:
                 continue
@@ -232,6 +236,9 @@ cdef class ForwardAuth(Middleware):
         cdef RequestHead* head = &request.head
         cdef bint secure = head.encrypted, asked = self.trust != TRUST_NO
         cdef Span client = span_of(head.client.text, head.client.text_len)
+        while own.capacity < own.n_headers + MOST_SAID:
+            if own.grow() < 0:
+                raise MemoryError
         put(own, H_X_FORWARDED_FOR, span_of(b"X-Forwarded-For", 15), self.chain(request, own, client))
         if not present & METHOD_BIT:
             put(own, H_X_FORWARDED_OTHER, span_of(b"X-Forwarded-Method", 18), head.method)
@@ -249,6 +256,8 @@ cdef class ForwardAuth(Middleware):
         if not present & PORT_BIT and asked:
             put(own, H_X_FORWARDED_PORT, span_of(b"X-Forwarded-Port", 16),
                 forwarded_port(request, secure) if self.names(b"x-forwarded-port") else span_of(NULL, 0))
+        own.head.headers = own.headers
+        own.head.n_headers = own.n_headers
         return 0
 
     cdef bint names(self, bytes name) except *:
@@ -421,18 +430,14 @@ cdef uint8_t kind_of(bytes name) noexcept:
     return header_kind(span_of(name, len(name)))
 
 
-cdef int put(Request own, uint8_t kind, Span name, Span value) except -1:
-    """Set a header of that kind whose name is a constant. An empty value keeps it from being written, any other one has to stay valid
-    as long as the request."""
+cdef inline void put(Request own, uint8_t kind, Span name, Span value) noexcept:
+    """Set a header of that kind, for which there is room, and whose name is a constant. An empty value keeps it from being written, any
+    other one has to stay valid as long as the request."""
     cdef Py_ssize_t n = own.n_headers
-    if n == own.capacity and own.grow() < 0:
-        raise MemoryError
     own.headers[n].name = name
     own.headers[n].value = value
     own.kinds[n] = kind | H_OWN
-    own.n_headers = own.head.n_headers = n + 1
-    own.head.headers = own.headers
-    return 0
+    own.n_headers = n + 1
 
 
 cdef Span asked_for(const RequestHead* head, Request own) except *:

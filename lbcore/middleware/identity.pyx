@@ -24,7 +24,7 @@ cdef class IdentityHeader:
             if request.headers[i].name.len == length and request.kinds[i] != H_DROPPED \
                     and alias_is(request.headers[i].name, self.folded):
                 request.drop_at(i)
-        if is_managed(header_kind(span_of(self.name, len(self.name)))):
+        if request.find(b"trailer", 7).ptr == NULL or is_managed(header_kind(span_of(self.name, len(self.name)))):
             return 0                           # no trailer of such a name is forwarded
         return request.set_header(span_of(self.name, len(self.name)), span_of(self.lower, len(self.lower)), span_of(NULL, 0))
 

@@ -8,7 +8,7 @@ cimport cython
 from libc.stdint cimport int64_t
 
 from lbcore.http.request cimport Request
-from lbcore.http.spare cimport Spares, request_give, response_take, spare_keep, spare_take
+from lbcore.http.spare cimport Spares, request_keep, response_take, spare_keep, spare_take
 from lbcore.http.span cimport Span, span_of
 from lbcore.middleware.base cimport Pending, Reply
 from lbcore.proxy.exchange cimport Exchange
@@ -159,7 +159,7 @@ cdef ServiceReply ask_service(Exchange exchange, Service service, Request reques
             raise MemoryError("no room for the body of a request of a middleware's own")
     stream.limit_bytes = limit_bytes
     asking = exchange_take(exchange.entry_point, stream, exchange.dialer)
-    request_give(asking.request)
+    request_keep(asking.request)
     asking.request = request
     asking.forward = exchange.forward
     stream.exchange = asking

@@ -33,6 +33,7 @@ from lbcore.transport.resolver import Resolver
 cdef enum:
     MOST_WAITING = 100         # for one connection, before the server has said how many streams it allows
     KEPT_DEADLINES = 256       # of waits that are over, kept for reuse
+    LINKED_MS = 60000          # a kept one that is due within that time stays in the wheel: it is set anew by one store, and fires for nobody
     SHORT_MS = 500             # waits below that are exact to 1 ms: the wheel of timers has coarser ticks
 
 cdef bytes OFFER_BOTH = b"\x02h2\x08http/1.1"      # in ALPN
@@ -286,11 +287,14 @@ cdef class SocketDialer(Dialer):
             return 0
         deadline = <WaitDeadline>pending.timer
         pending.timer = deadline.pending = None
-        timer_clear(&deadline.timer)
         if POOLS and self.kept_count < KEPT_DEADLINES:
+            if deadline.timer.deadline_ms > self.reactor.now_ms + LINKED_MS:
+                timer_clear(&deadline.timer)
             deadline.next_kept = self.kept
             self.kept = deadline
             self.kept_count += 1
+        else:
+            timer_clear(&deadline.timer)
         return 0
 
     def expire(self, Pending pending) -> None:

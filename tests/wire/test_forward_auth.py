@@ -264,6 +264,18 @@ def test_the_method(method: str) -> None:
             assert auth.asked[-1][0].startswith(f"{method} / ")
 
 
+def test_it_is_told_who_asks_whatever_the_number_of_headers() -> None:
+    """A request has room for 32 headers, and gets more by doubling it."""
+    with serving(echo) as server, asking() as auth, edge(guarded(server.url, auth.url)) as proxy:
+        for count in (0, *range(22, 34), 54, 62, 300):
+            lines = b"".join(b"X-%d: %d\r\n" % (n, n) for n in range(count))
+            seen(proxy.ask(GET % lines))
+            told = auth.asked[-1][1]
+            assert [told[f"x-{n}"] for n in range(count)] == [str(n) for n in range(count)]
+            said = [told[f"x-forwarded-{name}"] for name in ("method", "uri", "host", "proto", "for")]
+            assert said == ["GET", "/a/b?c=d", "shop.test:8080", "http", "127.0.0.1"]
+
+
 def test_headers_of_its_answer_replace_those_of_the_client() -> None:
     answer = reply(
         *("200 OK", "X-User: ann", "X-Role: a", "X-Role: b", "X-Other: no", "Connection: close, X-Hop", "X-Hop: h"),
@@ -505,6 +517,29 @@ def test_a_server_that_does_not_answer_and_a_client_that_goes_away() -> None:
         proxy.drive(2_000)
         assert client.message()[0] == "HTTP/1.1 500 Internal Server Error"
         assert server.connections == 0
+
+
+def test_the_time_for_an_answer_begins_anew_with_each_request() -> None:
+    """What keeps the time is used again, and has to forget the time of the request before."""
+    with serving(echo) as server, asking() as auth, edge(guarded(server.url, auth.url)) as proxy:
+        proxy.drive()
+        client = proxy.client()
+        for _ in range(3):
+            client.send(GET % b"")
+            seen(client.message())
+            proxy.drive(29_000)  # of the 30 s that the wait had
+        asked = len(auth.asked)
+        auth.held.clear()
+        client.send(GET % b"")
+        eventually(lambda: len(auth.asked) == asked + 1, "it was asked")
+        proxy.drive(29_000)
+        auth.held.set()
+        seen(client.message())
+        auth.held.clear()
+        client.send(GET % b"")
+        eventually(lambda: len(auth.asked) == asked + 2, "it was asked again")
+        proxy.drive(31_000)
+        assert client.message()[0] == "HTTP/1.1 500 Internal Server Error"
 
 
 def test_nobody_gets_the_answer_of_another_one() -> None:
