@@ -20,6 +20,7 @@ cdef class Channel(Timed):
     cdef uint32_t late         # events that the kernel is to be told of later, see `attach_late`; 0 = it watches
 
     cdef int on_ready(self, uint32_t events) except -1
+    cdef void foresee(self) noexcept
     cdef void release(self) noexcept
 
 

@@ -13,6 +13,7 @@ from lbcore.http.head cimport ClientAddress
 from lbcore.http.span cimport Span, span_of
 from lbcore.transport.address cimport local_address
 from lbcore.transport.epoll cimport EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP
+from lbcore.transport.fetch cimport fetch_ahead
 from lbcore.transport.inet cimport IPPROTO_TCP, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_PEEK, iovec, msghdr, sendmsg
 from lbcore.transport.reactor cimport Reactor
 from lbcore.transport.timers cimport timer_clear
@@ -444,6 +445,9 @@ cdef class SocketOwner:
 cdef class OwnedSocket(Socket):
     """A socket that calls its owner. It keeps its owner alive until the reactor has released it; an owner that hands the socket over
     stays alive until the call into it returns."""
+
+    cdef void foresee(self) noexcept:
+        fetch_ahead(<void*>self.owner)
 
     cdef int on_ready(self, uint32_t events) except -1:
         cdef SocketOwner owner = self.owner
