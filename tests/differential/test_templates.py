@@ -108,6 +108,9 @@ pick (dict "a" 1 "b" 2) "a" "z"
 omit (dict "a" 1 "b" 2) "a"
 merge (dict "a" 1 "n" (dict "x" 1)) (dict "a" 2 "b" 3 "n" (dict "x" 2 "y" 3))
 mergeOverwrite (dict "a" 1 "n" (dict "x" 1)) (dict "a" 2 "n" (dict "x" 2))
+mergeOverwrite (dict "a" true "n" (dict "x" 1)) (dict "a" false "n" (dict "x" 0 "y" ""))
+mergeOverwrite (dict "a" (list 1) "b" (dict "c" 1) "d" "x") (dict "a" (list) "b" (dict) "d" nil)
+merge (dict "a" false "b" "" "c" (list)) (dict "a" true "b" "x" "c" (list 1))
 dig "a" "b" "none" (dict "a" (dict "b" 5))
 dig "a" "none" (dict "b" 5)
 deepCopy (dict "a" (list 1))

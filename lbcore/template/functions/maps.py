@@ -38,7 +38,7 @@ def _merged(target: Any, *sources: Any, over: bool = False) -> dict[str, Any]:
         for key, value in map_in(source).items():
             if isinstance(value, dict) and isinstance(found.get(key), dict):
                 _merged(found[key], value, over=over)
-            elif (over and not is_empty(value)) or is_empty(found.get(key)):
+            elif over or is_empty(found.get(key)):
                 found[key] = value
     return found
 
