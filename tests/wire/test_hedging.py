@@ -96,6 +96,10 @@ class Scripted:
         lb.settle()
 
 
+def wait_for_one(held: list[Held]) -> None:
+    eventually(lambda: any(each.asked.is_set() for each in held), "one is asked")
+
+
 def member(server: Any) -> str:
     return f"all@file|{server if isinstance(server, str) else server.url}"
 
@@ -330,8 +334,8 @@ def test_servers_of_http2_learn_that_the_request_is_cancelled_and_their_connecti
         for script in scripts:
             script.asked.clear()
         again = [client.send(), client.send()]
+        eventually(lambda: all(script.asked for script in scripts), "each has one of these")
         for script in scripts:
-            eventually(lambda found=script: found.asked, "each has one of these")
             script.asked[0][0].answer(script.asked[0][1])
         assert [client.answer(stream).status for stream in again] == [200, 200]
         assert [len(server.connections) for server in servers] == [1, 1]
@@ -571,7 +575,7 @@ def test_a_slot_of_a_server_with_a_limit_is_given_back() -> None:
                 held = [Held(server) for server in servers]
                 client = lb.client()
                 client.send(GET)
-                eventually(lambda found=held: any(each.asked.is_set() for each in found), "one is asked")
+                wait_for_one(held)
                 pass_time(lb)
                 assert all(each.asked.wait(TIMEOUT_S) for each in held)
                 held[0].opened.set()
@@ -669,7 +673,7 @@ def test_a_beaten_server_has_not_failed_but_is_known_to_be_slow() -> None:
             held = [Held(server) for server in servers]
             client = lb.client()
             client.send(GET)
-            eventually(lambda: any(each.asked.is_set() for each in held), "one is asked")
+            wait_for_one(held)
             slow = 0 if held[0].asked.is_set() else 1
             # Latencies are of the real time, in which more has to pass than an answer takes.
             held[1 - slow].opened.wait(0.3)
@@ -730,7 +734,7 @@ def test_a_page_of_errors_and_a_fallback_come_after_the_last_attempt() -> None:
             for given, found in ((503, b"spare"), (502, b"page")):
                 held = [Held(a, given), Held(b, given)]
                 client.send(GET)
-                eventually(lambda each=held: any(one.asked.is_set() for one in each), "one is asked")
+                wait_for_one(held)
                 pass_time(lb)
                 assert all(each.asked.wait(TIMEOUT_S) for each in held)
                 for each in held:
