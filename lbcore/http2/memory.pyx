@@ -1,45 +1,162 @@
-"""The memory of libnghttp2's sessions.
+"""The memory of one session of libnghttp2.
 
-A session allocates 16 KiB for the longest frame that it may send, and writes no more than a few hundred bytes of them. Freed blocks of
-others have lain there, whose pages would stay. So this block begins on a page, and gives the pages behind it back to the kernel,
-which it gets anew when it writes them.
+A session is a structure of some 2.5 KiB, tables, and a buffer of 16 KiB for the longest frame that it may send, of which it writes no
+more than a few hundred bytes. They lie in a slot of whole pages, the buffer last: it begins in the page of the structure, and the
+pages behind take no memory until they are written. In a block of libc's heap they would: freed blocks of others have lain there, and
+the head of the next block stands in the last page.
 """
 
-from lbcore.http.heap cimport LibraryMemory, fill_memory, heap_resize, heap_take
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcpy, memset
+
+from lbcore.http.heap cimport LibraryMemory, fill_memory, heap_give, heap_resize, heap_take
 from lbcore.http.sanitizer cimport POOLS
 
 cdef extern from "<stdlib.h>" nogil:
     int posix_memalign(void** block, size_t alignment, size_t size)
 
 cdef extern from "<sys/mman.h>" nogil:
+    void* mmap(void* address, size_t size, int protection, int flags, int fd, ssize_t offset)
     int madvise(void* address, size_t size, int advice)
-    int MADV_DONTNEED
+    void* MAP_FAILED
+    int PROT_READ, PROT_WRITE, MAP_PRIVATE, MAP_ANONYMOUS, MADV_DONTNEED, MADV_NOHUGEPAGE
 
 cdef enum:
     PAGE_BYTES = 4096
-    SPARSE_BYTES = 16384       # least size of a block that is written at its beginning only
+    STEP_BYTES = 16
+    SLOT_BYTES = 20480         # five pages: one, and the longest frame with its head
+    FRAME_BYTES = 16384        # payload of that: no other block of a new session is as large
+    FIRST_BYTES = 3584         # of the first page for other blocks; the rest is for frames, of which few are longer
+    SLOTS = 64                 # that are had from the kernel at a time
+    WARM_SLOTS = 64            # most free ones whose pages are kept
+
+cdef char** spare = NULL       # free slots, room for all that there are
+cdef size_t spare_count = 0
+cdef size_t slot_count = 0     # all that there are
+
+
+cdef bint make_slots() noexcept nogil:
+    """More free slots. False: there is no memory."""
+    global spare, spare_count, slot_count
+    cdef void* moved = realloc(spare, (slot_count + SLOTS) * sizeof(char*))
+    cdef void* region
+    cdef int i
+    if moved == NULL:
+        return False
+    spare = <char**>moved
+    region = mmap(NULL, SLOTS * SLOT_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+    if region == MAP_FAILED:
+        return False
+    madvise(region, SLOTS * SLOT_BYTES, MADV_NOHUGEPAGE)           # a huge page would be taken as a whole
+    for i in range(SLOTS):
+        spare[spare_count] = <char*>region + i * SLOT_BYTES
+        spare_count += 1
+    slot_count += SLOTS
+    return True
+
+
+cdef char* take_slot() noexcept nogil:
+    """A slot of which no page but the first takes memory. NULL: there is none. In a build with sanitizers, a block that they watch."""
+    cdef void* block = NULL
+    global spare_count
+    if not POOLS:
+        return <char*>block if posix_memalign(&block, PAGE_BYTES, SLOT_BYTES) == 0 else NULL
+    if spare_count == 0 and not make_slots():
+        return NULL
+    spare_count -= 1
+    madvise(spare[spare_count] + PAGE_BYTES, SLOT_BYTES - PAGE_BYTES, MADV_DONTNEED)
+    return spare[spare_count]
+
+
+cdef void give_slot(char* slot) noexcept nogil:
+    global spare_count
+    if not POOLS:
+        free(slot)
+        return
+    if spare_count >= WARM_SLOTS:
+        madvise(slot, SLOT_BYTES, MADV_DONTNEED)
+    spare[spare_count] = slot
+    spare_count += 1
+
+
+cdef bint is_within(const SessionMemory* own, const void* block) noexcept nogil:
+    return own.slot != NULL and own.slot <= <const char*>block < own.slot + SLOT_BYTES
+
+
+cdef void* take_part(SessionMemory* own, size_t size, size_t limit) noexcept nogil:
+    """The next bytes of the slot, or a block of the heap if they would end behind `limit`."""
+    cdef size_t start = own.used
+    if own.slot == NULL or size > limit - start:
+        return heap_take(size)
+    own.used = min(<size_t>SLOT_BYTES, start + (size + STEP_BYTES - 1) // STEP_BYTES * STEP_BYTES)
+    own.parts += 1
+    return own.slot + start
 
 
 cdef void* allocate(size_t size, void* data) noexcept nogil:
+    cdef SessionMemory* own = <SessionMemory*>data
+    if own.is_making and own.used < FIRST_BYTES:
+        return take_part(own, size, FIRST_BYTES)
+    return heap_take(size)
+
+
+cdef void* allocate_zeroed(size_t count, size_t size, void* data) noexcept nogil:
     cdef void* block = NULL
-    if not POOLS or size < SPARSE_BYTES:
-        return heap_take(size)
-    if posix_memalign(&block, PAGE_BYTES, size):
-        return NULL
-    madvise(<char*>block + PAGE_BYTES, (size - PAGE_BYTES) // PAGE_BYTES * PAGE_BYTES, MADV_DONTNEED)
+    if size == 0 or count <= <size_t>-1 // size:
+        block = allocate(count * size, data)
+    if block != NULL:
+        memset(block, 0, count * size)
     return block
 
 
 cdef void* resize(void* block, size_t size, void* data) noexcept nogil:
-    return allocate(size, data) if block == NULL else heap_resize(block, size)     # the library makes its buffers so
+    cdef SessionMemory* own = <SessionMemory*>data
+    cdef void* moved
+    if block == NULL:                          # the library makes its buffers so
+        if not own.is_making or size < FRAME_BYTES:
+            return allocate(size, data)
+        own.is_making = False
+        return take_part(own, size, SLOT_BYTES)
+    if not is_within(own, block):
+        return heap_resize(block, size)
+    moved = heap_take(size)
+    if moved != NULL:
+        memcpy(moved, block, min(size, <size_t>(own.slot + SLOT_BYTES - <char*>block)))
+        release(block, data)
+    return moved
 
 
-cdef LibraryMemory memory
-fill_memory(&memory)
-memory.allocate = allocate
-memory.resize = resize
+cdef void release(void* block, void* data) noexcept nogil:
+    cdef SessionMemory* own = <SessionMemory*>data
+    if not is_within(own, block):
+        heap_give(block)
+        return
+    own.parts -= 1
+    if own.parts == 0:
+        give_slot(own.slot)
+        own.slot = NULL
 
 
-cdef const LibraryMemory* session_memory() noexcept:
-    """The allocator of all sessions."""
-    return &memory
+cdef void own_memory(SessionMemory* own, LibraryMemory* memory) noexcept nogil:
+    """Make `memory` the allocator of one session, which is made next; `memory_is_owned` is to be called when that is done.
+
+    The session copies the allocator, and refers to `own` until it is deleted.
+    """
+    fill_memory(memory)
+    own.slot = take_slot()
+    own.used = 0
+    own.parts = 0
+    own.is_making = own.slot != NULL
+    memory.data = own
+    memory.allocate = allocate
+    memory.allocate_zeroed = allocate_zeroed
+    memory.resize = resize
+    memory.release = release
+
+
+cdef void memory_is_owned(SessionMemory* own) noexcept nogil:
+    """The session was made, or could not be made: what it asks for from here on are blocks of the heap."""
+    own.is_making = False
+    if own.slot != NULL and own.parts == 0:
+        give_slot(own.slot)
+        own.slot = NULL

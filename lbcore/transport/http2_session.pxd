@@ -3,6 +3,7 @@
 from libc.stdint cimport int32_t, uint32_t, uint8_t
 
 from lbcore.http.span cimport Span
+from lbcore.http2.memory cimport SessionMemory
 from lbcore.http2.nghttp2 cimport FrameHead
 from lbcore.transport.flow cimport Flow, FlowSession
 from lbcore.transport.socket cimport OwnedSocket
@@ -15,6 +16,7 @@ cdef enum:
 
 cdef class Http2Session(FlowSession):
     cdef void* session                 # nghttp2_session, owned; NULL before `open` and after `free`
+    cdef SessionMemory memory          # of `session`
     cdef OwnedSocket socket
     cdef Flow* section                 # the flow whose field section is being received; NULL = none
     cdef bint batch_full               # the output holds a batch, and the library has more

@@ -13,8 +13,9 @@ from libc.string cimport memcpy
 
 from lbcore.http.buffer cimport Buffer, buffer_acquire, buffer_len, buffer_release, buffer_reserve, buffer_room
 from lbcore.http.fields cimport list_status
+from lbcore.http.heap cimport LibraryMemory
 from lbcore.http.span cimport Span, span_of
-from lbcore.http2.memory cimport session_memory
+from lbcore.http2.memory cimport memory_is_owned, own_memory
 from lbcore.http2.nghttp2 cimport *
 from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLOUT
 from lbcore.transport.fault cimport is_gone
@@ -232,6 +233,7 @@ cdef class Http2Session(FlowSession):
         """
         cdef void* option = NULL
         cdef Setting settings[6]
+        cdef LibraryMemory memory
         cdef int result
         make_callbacks()
         self.socket = socket
@@ -246,12 +248,14 @@ cdef class Http2Session(FlowSession):
         nghttp2_option_set_builtin_recv_extension_type(option, NGHTTP2_PRIORITY_UPDATE)
         if nghttp2_option_set_stream_reset_rate_limit != NULL:
             nghttp2_option_set_stream_reset_rate_limit(option, 1 << 30, 1 << 30)       # `charge` limits resets
+        own_memory(&self.memory, &memory)
         if is_server:
             self.frame_left = PREFACE_BYTES
-            result = nghttp2_session_server_new3(&self.session, CALLBACKS, <void*>self, option, session_memory())
+            result = nghttp2_session_server_new3(&self.session, CALLBACKS, <void*>self, option, &memory)
         else:
             nghttp2_option_set_peer_max_concurrent_streams(option, 100)
-            result = nghttp2_session_client_new3(&self.session, CALLBACKS, <void*>self, option, session_memory())
+            result = nghttp2_session_client_new3(&self.session, CALLBACKS, <void*>self, option, &memory)
+        memory_is_owned(&self.memory)
         nghttp2_option_del(option)
         if result:
             self.session = NULL

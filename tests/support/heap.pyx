@@ -5,7 +5,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from lbcore.http.heap cimport LibraryMemory, heap_adopt, heap_give, heap_resize, heap_take
-from lbcore.http2.memory cimport session_memory
+from lbcore.http2.memory cimport SessionMemory, memory_is_owned, own_memory
 
 cdef extern from "<sys/mman.h>" nogil:
     int mincore(void* address, size_t size, unsigned char* present)
@@ -41,22 +41,69 @@ def give(address: int) -> None:
     heap_give(<void*><uintptr_t>address)
 
 
-def pages_of_a_session(size: int) -> list:
-    """Which pages of a session's block take memory, after others have written and freed as much."""
-    cdef const LibraryMemory* memory = session_memory()
-    cdef void* blocks[64]
-    cdef void* block
+cdef struct Made:                # as a session of libnghttp2, which is made of these blocks
+    SessionMemory own
+    LibraryMemory memory
+    char* session
+    void* table
+    char* buffer
+
+
+cdef void make(Made* made, size_t structure, size_t frames) except *:
+    memset(made, 0xFF, sizeof(Made))
+    own_memory(&made.own, &made.memory)
+    made.session = <char*>made.memory.allocate_zeroed(1, structure, made.memory.data)
+    made.table = made.memory.allocate(1024, made.memory.data)
+    made.buffer = <char*>made.memory.resize(NULL, frames, made.memory.data)
+    memory_is_owned(&made.own)
+    assert made.session[:structure] == bytes(structure)
+    memset(made.session, 1, structure)
+    memset(made.table, 2, 1024)
+    memset(made.buffer, 3, 64)
+
+
+cdef void delete(Made* made) noexcept:
+    made.memory.release(NULL, made.memory.data)
+    made.memory.release(made.table, made.memory.data)
+    made.memory.release(made.buffer, made.memory.data)
+    made.memory.release(made.session, made.memory.data)
+
+
+def pages_of_a_session(structure: int, frames: int) -> list:
+    """Which pages of a session take memory, from its structure on, after another one that has written all of its buffer."""
+    cdef Made made
     cdef unsigned char[16] present
-    cdef size_t i, pages = size // PAGE_BYTES
-    for i in range(64):
-        blocks[i] = malloc(size)
-        memset(blocks[i], 1, size)
-    for i in range(64):
-        free(blocks[i])
-    block = memory.resize(NULL, size, memory.data)
-    memset(block, 1, 64)
-    mincore(block, pages * PAGE_BYTES, present)
-    found = [present[i] & 1 for i in range(pages)]
-    memset(block, 2, size)                 # all of it may be written
-    memory.release(block, memory.data)
-    return found
+    cdef size_t i, pages = (structure + frames) // PAGE_BYTES
+    for _ in range(2):
+        make(&made, structure, frames)
+        mincore(made.session, pages * PAGE_BYTES, present)
+        memset(made.buffer, 4, frames)
+        delete(&made)
+    return [present[i] & 1 for i in range(pages)]
+
+
+def sessions_apart(count: int, structure: int, frames: int, larger: int) -> None:
+    """Sessions at the same time, all of whose blocks are written: each has its own. `larger`: that a buffer grows to in the end."""
+    cdef Made* made = <Made*>malloc(count * sizeof(Made))
+    cdef char* more
+    cdef int i
+    for i in range(count):
+        make(&made[i], structure, frames)
+        memset(made[i].session, i, structure)
+        memset(made[i].table, i + 1, 1024)
+        memset(made[i].buffer, i + 2, frames)
+    for i in range(count):
+        more = <char*>made[i].memory.resize(NULL, frames, made[i].memory.data)         # a head of several frames has a buffer for each
+        memset(more, 0xFF, frames)
+        assert made[i].session[:structure] == bytes([i % 256]) * structure
+        assert (<char*>made[i].table)[:1024] == bytes([(i + 1) % 256]) * 1024
+        assert made[i].buffer[:frames] == bytes([(i + 2) % 256]) * frames
+        made[i].memory.release(more, made[i].memory.data)
+        if i % 2:
+            made[i].buffer = <char*>made[i].memory.resize(made[i].buffer, larger, made[i].memory.data)
+            assert made[i].buffer[:frames] == bytes([(i + 2) % 256]) * frames
+            memset(made[i].buffer, 0xFF, larger)
+    for i in range(count):
+        delete(&made[i])
+        assert made[i].own.slot == NULL
+    free(made)

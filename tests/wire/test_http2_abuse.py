@@ -251,7 +251,7 @@ def test_answers_that_nobody_reads_cost_bounded_memory() -> None:
 
 
 IDLE_CONNECTIONS = 400
-IDLE_BYTES = 16 << 10  # of an idle connection without TLS, after an answer, with the client's end of it in this process
+IDLE_BYTES = 12 << 10  # of an idle connection without TLS, after an answer, with the client's end of it in this process
 
 
 def test_idle_connections_take_little_memory() -> None:

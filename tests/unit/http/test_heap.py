@@ -6,6 +6,8 @@ import random
 import threading
 from pathlib import Path
 
+import pytest
+
 from tests.support.native import native
 
 SANITIZED = "libasan" in Path("/proc/self/maps").read_text()
@@ -70,6 +72,13 @@ def test_nothing_is_a_block_too() -> None:
     assert heap.resize(address, 0) == 0
 
 
-def test_the_longest_frame_of_a_session_takes_one_page_until_it_is_written() -> None:
-    pages = native("heap").pages_of_a_session(16394)
+def test_a_session_takes_one_page_until_it_writes_a_long_frame() -> None:
+    pages = native("heap").pages_of_a_session(2500, 16394)
     assert pages == [1, 0, 0, 0] or SANITIZED  # which watch blocks of the heap's own
+
+
+@pytest.mark.parametrize(("structure", "frames"), [(2500, 16394), (4000, 16394), (100, 20000), (30000, 50000)])
+def test_sessions_share_no_memory(structure: int, frames: int) -> None:
+    """Also of other libraries, whose structure or buffer is larger."""
+    for count in (200, 30, 300):
+        native("heap").sessions_apart(count, structure, frames, 60000)
