@@ -65,6 +65,7 @@ ctypedef const void* (*TLS_server_method_fn)() noexcept
 ctypedef long (*SSL_CTX_ctrl_fn)(void*, int, long, void*) noexcept
 ctypedef uint64_t (*SSL_CTX_set_options_fn)(void*, uint64_t) noexcept
 ctypedef void (*SSL_CTX_set_security_level_fn)(void*, int) noexcept
+ctypedef int (*SSL_CTX_get_security_level_fn)(const void*) noexcept
 ctypedef int (*SSL_CTX_set_cipher_list_fn)(void*, const char*) noexcept
 ctypedef int (*SSL_CTX_set_ciphersuites_fn)(void*, const char*) noexcept
 ctypedef int (*SSL_CTX_set_num_tickets_fn)(void*, size_t) noexcept
@@ -197,6 +198,8 @@ ctypedef void* (*X509_STORE_CTX_new_fn)() noexcept
 ctypedef void (*X509_STORE_CTX_free_fn)(void*) noexcept
 ctypedef int (*X509_STORE_CTX_init_fn)(void*, void*, void*, void*) noexcept
 ctypedef int (*X509_STORE_CTX_set_default_fn)(void*, const char*) noexcept
+ctypedef void* (*X509_STORE_CTX_get0_param_fn)(void*) noexcept
+ctypedef void (*X509_VERIFY_PARAM_set_auth_level_fn)(void*, int) noexcept
 ctypedef int (*X509_verify_cert_fn)(void*) noexcept
 ctypedef int (*BIO_read_ex_fn)(void*, void*, size_t, size_t*) noexcept
 ctypedef int (*BIO_write_ex_fn)(void*, const void*, size_t, size_t*) noexcept
@@ -215,6 +218,7 @@ cdef TLS_server_method_fn TLS_server_method
 cdef SSL_CTX_ctrl_fn SSL_CTX_ctrl
 cdef SSL_CTX_set_options_fn SSL_CTX_set_options
 cdef SSL_CTX_set_security_level_fn SSL_CTX_set_security_level
+cdef SSL_CTX_get_security_level_fn SSL_CTX_get_security_level
 cdef SSL_CTX_set_cipher_list_fn SSL_CTX_set_cipher_list
 cdef SSL_CTX_set_ciphersuites_fn SSL_CTX_set_ciphersuites
 cdef SSL_CTX_set_num_tickets_fn SSL_CTX_set_num_tickets
@@ -348,6 +352,8 @@ cdef X509_STORE_CTX_new_fn X509_STORE_CTX_new
 cdef X509_STORE_CTX_free_fn X509_STORE_CTX_free
 cdef X509_STORE_CTX_init_fn X509_STORE_CTX_init
 cdef X509_STORE_CTX_set_default_fn X509_STORE_CTX_set_default
+cdef X509_STORE_CTX_get0_param_fn X509_STORE_CTX_get0_param
+cdef X509_VERIFY_PARAM_set_auth_level_fn X509_VERIFY_PARAM_set_auth_level
 cdef X509_verify_cert_fn X509_verify_cert
 cdef BIO_read_ex_fn BIO_read_ex
 cdef BIO_write_ex_fn BIO_write_ex

@@ -214,9 +214,13 @@ cdef class OptionSet:
     cdef bint vouches(self, void* certificate, void* chain) noexcept:
         """Whether the authorities of these options vouch for a client's certificate. chain: further ones that it has shown, or NULL."""
         cdef void* check = X509_STORE_CTX_new()
-        cdef bint found = check != NULL \
-            and X509_STORE_CTX_init(check, SSL_CTX_get_cert_store(self.context), certificate, chain) == 1 \
-            and X509_STORE_CTX_set_default(check, b"ssl_client") == 1 and X509_verify_cert(check) == 1
-        if check != NULL:
-            X509_STORE_CTX_free(check)
+        cdef bint found = False
+        if check == NULL:
+            return False
+        if X509_STORE_CTX_init(check, SSL_CTX_get_cert_store(self.context), certificate, chain) == 1 \
+                and X509_STORE_CTX_set_default(check, b"ssl_client") == 1:
+            # As in a handshake: neither weak keys nor weak signatures do.
+            X509_VERIFY_PARAM_set_auth_level(X509_STORE_CTX_get0_param(check), SSL_CTX_get_security_level(self.context))
+            found = X509_verify_cert(check) == 1
+        X509_STORE_CTX_free(check)
         return found

@@ -50,7 +50,13 @@ def authority(folder: Path, name: str) -> Files:
 
 
 def signed(
-    folder: Path, by: Files, name: str, *alternatives: str, days: int = 90, extensions: tuple[str, ...] = ()
+    folder: Path,
+    by: Files,
+    name: str,
+    *alternatives: str,
+    days: int = 90,
+    extensions: tuple[str, ...] = (),
+    digest: str = "sha256",
 ) -> Files:
     """One that an authority vouches for. `alternatives`: `DNS:a.test`, `IP:127.0.0.1`, `URI:spiffe://a/b`."""
     files = Files(folder / f"{name}.pem", folder / f"{name}.key")
@@ -61,6 +67,7 @@ def signed(
     settings.write_text("\n".join([*lines, *extensions]) + "\n")
     command = ["openssl", "x509", "-req", "-in", str(request), "-out", str(files.certificate), "-days", str(days)]
     command += ["-CA", str(by.certificate), "-CAkey", str(by.key), "-CAcreateserial", "-extfile", str(settings)]
+    command.append(f"-{digest}")
     subprocess.run(command, check=True, capture_output=True)
     files.key.chmod(0o600)
     return files

@@ -6,6 +6,7 @@ import contextlib
 import ssl
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -106,6 +107,21 @@ def test_who_may_still_come(
         # A new connection comes to the same.
         with contextlib.suppress(OSError, EOFError):
             assert (status(over_tls(lb, context=own)) == "200") is (may_come or (before == (NONE,) and bool(shown)))
+
+
+def test_a_weak_signature_does_not_do(made: dict[str, Files], tmp_path: Path) -> None:
+    """A handshake under the new options would refuse the certificate for the SHA-1 of its signature."""
+    own = trusting()
+    own.set_ciphers("DEFAULT:@SECLEVEL=0")
+    weak = signed(tmp_path, made["old"], "weak", "DNS:client.test", digest="sha1")
+    own.load_cert_chain(weak.certificate, weak.key)
+    with serving() as server, edge(asking(made, server.url, ANY)) as lb:
+        peer = over_tls(lb, context=own)
+        assert status(peer) == "200"
+        lb.apply(asking(made, server.url, VERIFIED, "old"))
+        assert status(peer) == "421"
+        with pytest.raises((OSError, EOFError)):
+            status(over_tls(lb, context=own))
 
 
 def test_other_hosts_are_not_concerned(made: dict[str, Files]) -> None:
