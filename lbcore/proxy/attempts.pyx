@@ -161,6 +161,8 @@ cdef class Attempting(RequestWay):
             trace_attempt(self)
         if attempt.balancer.times or self.entry_point.observer is not None or attempt.asked != NULL:
             attempt.sent_ns = monotonic_ns()
+        if self.hedge_timer is not None:
+            self.stop_hedging()                # the time of another attempt, maybe at a service that is not hedged
         if self.tries is not None and self.tries.hedge_ms and self.request.framing.body == BODY_NONE:
             self.await_answer()
         return self.dialer.connect(self, anew)

@@ -718,6 +718,35 @@ def test_mirrors_gates_limits_and_breakers_see_one_request() -> None:
             assert (len(a.requests), len(b.requests)) == (1, 1)
 
 
+@pytest.mark.parametrize("kind", ["sessions", "no hedging"])
+def test_the_time_ends_with_the_attempt(kind: str) -> None:
+    """Where a fallback is not hedged, the time that ran for the main service does not come to it."""
+    with recorders("main", "twin", "spare", "other") as (main, twin, spare, other):
+        dynamic = hedged(main.url, twin.url)
+        services = dynamic["http"]["services"]
+        services["main"] = services.pop("all")
+        services["spare"] = {"loadBalancer": {"servers": [{"url": each.url} for each in (spare, other)]}}
+        services["all"] = {"failover": {"service": "main", "fallback": "spare", "errors": {"status": ["503"]}}}
+        if kind == "sessions":
+            services["spare"]["loadBalancer"]["sticky"] = {"cookie": {"name": "s"}}
+        else:
+            dynamic["http"]["middlewares"]["plain"] = {"retry": {"attempts": 2}}
+            services["spare"]["middlewares"] = ["plain"]
+        with driven(dynamic) as lb:
+            mains, spares = [Held(each, 503) for each in (main, twin)], [Held(each) for each in (spare, other)]
+            client = lb.client()
+            client.send(GET)
+            eventually(lambda: any(each.asked.is_set() for each in mains), "the main service is asked")
+            for each in mains:
+                each.opened.set()
+            eventually(lambda: any(each.asked.is_set() for each in spares), "the fallback is asked")
+            pass_time(lb)
+            for each in spares:
+                each.opened.set()
+            assert status(client.message()) == 200
+            assert [counters(lb, f"spare@file|{each.url}").hedges for each in (spare, other)] == [0, 0]
+
+
 def test_a_page_of_errors_and_a_fallback_come_after_the_last_attempt() -> None:
     with recorders("a", "b", "spare", "page") as (a, b, spare, page):
         dynamic = hedged(a.url, b.url)
