@@ -8,6 +8,8 @@ cdef struct SessionMemory:     # outlives its session
     int parts                  # blocks in it that were not given back
     bint is_making             # the session is being made, and its buffer for frames is still to come
 
+cdef long page_bytes           # of the kernel; tests set it
+
 
 cdef void own_memory(SessionMemory* own, LibraryMemory* memory) noexcept nogil
 cdef void memory_is_owned(SessionMemory* own) noexcept nogil

@@ -21,6 +21,10 @@ cdef extern from "<sys/mman.h>" nogil:
     void* MAP_FAILED
     int PROT_READ, PROT_WRITE, MAP_PRIVATE, MAP_ANONYMOUS, MADV_DONTNEED, MADV_NOHUGEPAGE
 
+cdef extern from "<unistd.h>" nogil:
+    long sysconf(int name)
+    int _SC_PAGESIZE
+
 cdef enum:
     PAGE_BYTES = 4096
     STEP_BYTES = 16
@@ -33,6 +37,7 @@ cdef enum:
 cdef char** spare = NULL       # free slots, room for all that there are
 cdef size_t spare_count = 0
 cdef size_t slot_count = 0     # all that there are
+page_bytes = sysconf(_SC_PAGESIZE)
 
 
 cdef bint make_slots() noexcept nogil:
@@ -55,6 +60,13 @@ cdef bint make_slots() noexcept nogil:
     return True
 
 
+cdef void empty_pages(char* start, size_t size) noexcept nogil:
+    """Have pages of a slot take no memory until they are written. Where those of the kernel are larger, as 16 or 64 KiB are with ARM, it
+    would empty what lies in the same page: other slots."""
+    if page_bytes == PAGE_BYTES:
+        madvise(start, size, MADV_DONTNEED)
+
+
 cdef char* take_slot() noexcept nogil:
     """A slot of which no page but the first takes memory. NULL: there is none. In a build with sanitizers, a block that they watch."""
     cdef void* block = NULL
@@ -64,7 +76,7 @@ cdef char* take_slot() noexcept nogil:
     if spare_count == 0 and not make_slots():
         return NULL
     spare_count -= 1
-    madvise(spare[spare_count] + PAGE_BYTES, SLOT_BYTES - PAGE_BYTES, MADV_DONTNEED)
+    empty_pages(spare[spare_count] + PAGE_BYTES, SLOT_BYTES - PAGE_BYTES)
     return spare[spare_count]
 
 
@@ -74,7 +86,7 @@ cdef void give_slot(char* slot) noexcept nogil:
         free(slot)
         return
     if spare_count >= WARM_SLOTS:
-        madvise(slot, SLOT_BYTES, MADV_DONTNEED)
+        empty_pages(slot, SLOT_BYTES)
     spare[spare_count] = slot
     spare_count += 1
 

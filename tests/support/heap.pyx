@@ -5,6 +5,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from lbcore.http.heap cimport LibraryMemory, heap_adopt, heap_give, heap_resize, heap_take
+cimport lbcore.http2.memory as sessions
 from lbcore.http2.memory cimport SessionMemory, memory_is_owned, own_memory
 
 cdef extern from "<sys/mman.h>" nogil:
@@ -69,16 +70,20 @@ cdef void delete(Made* made) noexcept:
     made.memory.release(made.session, made.memory.data)
 
 
-def pages_of_a_session(structure: int, frames: int) -> list:
-    """Which pages of a session take memory, from its structure on, after another one that has written all of its buffer."""
+def pages_of_a_session(structure: int, frames: int, page_bytes: int = PAGE_BYTES) -> list:
+    """Which pages of a session take memory, from its structure on, after another one that has written all of its buffer. `page_bytes`:
+    what the kernel is said to have."""
     cdef Made made
     cdef unsigned char[16] present
     cdef size_t i, pages = (structure + frames) // PAGE_BYTES
+    cdef long before = sessions.page_bytes
+    sessions.page_bytes = page_bytes
     for _ in range(2):
         make(&made, structure, frames)
         mincore(made.session, pages * PAGE_BYTES, present)
         memset(made.buffer, 4, frames)
         delete(&made)
+    sessions.page_bytes = before
     return [present[i] & 1 for i in range(pages)]
 
 

@@ -77,6 +77,12 @@ def test_a_session_takes_one_page_until_it_writes_a_long_frame() -> None:
     assert pages == [1, 0, 0, 0] or SANITIZED  # which watch blocks of the heap's own
 
 
+@pytest.mark.parametrize("page_bytes", [16384, 65536])
+def test_where_pages_are_larger_none_is_emptied(page_bytes: int) -> None:
+    """Sessions share them."""
+    assert native("heap").pages_of_a_session(2500, 16394, page_bytes) == [1, 1, 1, 1] or SANITIZED
+
+
 @pytest.mark.parametrize(("structure", "frames"), [(2500, 16394), (4000, 16394), (100, 20000), (30000, 50000)])
 def test_sessions_share_no_memory(structure: int, frames: int) -> None:
     """Also of other libraries, whose structure or buffer is larger."""
