@@ -43,6 +43,7 @@ from lbcore.config.static import Acme
 
 POLL_S = (0.25, 5.0)  # between two polls of an authorization: the first, and the longest
 AUTHORIZATION_S = 180.0  # limit for the validation of a challenge
+Asked = tuple[messages.AuthorizationResource, messages.ChallengeBody, Challenge, Solver]
 PREFERRED = ("tls-alpn-01", "http-01", "dns-01")  # the order of several configured challenges, as in lego
 
 
@@ -262,10 +263,20 @@ class Connection:
 
     def _authorize(self, resource: messages.OrderResource, solvers: Sequence[Solver], stop: Stop) -> None:
         """Prove control over the names to the CA."""
-        asked: list[tuple[messages.AuthorizationResource, messages.ChallengeBody, Challenge, Solver]] = []
+        together: list[Asked] = []
+        rounds = [together]
         for authorization in resource.authorizations:
             if authorization.body.status == messages.STATUS_PENDING:
-                asked.append((authorization, *self._chosen(authorization.body, solvers)))
+                asked = authorization, *self._chosen(authorization.body, solvers)
+                if asked[-1].one_by_one:
+                    rounds.append([asked])
+                else:
+                    together.append(asked)
+        for each in rounds:
+            self._prove(each, stop)
+
+    def _prove(self, asked: Sequence[Asked], stop: Stop) -> None:
+        """Answer these challenges, and wait until the CA has validated all."""
         by_solver = {
             solver: [challenge for _, _, challenge, other in asked if other is solver] for *_, solver in asked
         }

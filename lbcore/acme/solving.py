@@ -37,9 +37,14 @@ class Challenge:
 
 
 class Solver:
-    """Answers challenges of some kinds. Methods block."""
+    """Answers challenges of some kinds. Methods block.
+
+    one_by_one  it can hold the answer to one challenge only: the CA must have validated it, and `clean` been called,
+                before `present` gets the next.
+    """
 
     kinds: tuple[str, ...] = ()
+    one_by_one = False
 
     def present(self, challenges: Sequence[Challenge], stop: Stop) -> None:
         """Answer the challenges; the CA may validate once this returns. Raises OrderError.

@@ -28,11 +28,11 @@ _acme-challenge.alias CNAME _acme-challenge.target
 
 
 @contextlib.contextmanager
-def name_server(folder: Path) -> Iterator[str]:
-    """Run one for the zone `test`, all names of which are 127.0.0.1. Gives its address and port."""
+def name_server(folder: Path, zone: str = "test") -> Iterator[str]:
+    """Run one for a zone, all names of which are 127.0.0.1. Gives its address and port."""
     folder.mkdir()
     port = free_port()
-    (folder / "test.zone").write_text(ZONE)
+    (folder / "test.zone").write_text(ZONE.replace("$ORIGIN test.", f"$ORIGIN {zone}."))
     (folder / "knot.conf").write_text(
         f"""server:
   rundir: "{folder}"
@@ -51,7 +51,7 @@ acl:
   key: {KEY_NAME}
   action: update
 zone:
-- domain: test
+- domain: {zone}
   storage: "{folder}"
   file: test.zone
   acl: ours
@@ -63,7 +63,7 @@ zone:
         process = subprocess.Popen([program, "-c", str(folder / "knot.conf")], stdout=log, stderr=log)
 
     def is_up() -> bool:
-        question = dns.message.make_query("test.", "SOA")
+        question = dns.message.make_query(f"{zone}.", "SOA")
         with contextlib.suppress(dns.exception.DNSException, OSError):
             return bool(dns.query.udp(question, "127.0.0.1", 1, port).answer)
         return False

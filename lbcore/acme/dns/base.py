@@ -65,11 +65,14 @@ class DnsProvider:
     timeout_s   limit until a record has propagated.
     interval_s  time between two checks.
     sequential  create one record at a time, and wait until it has propagated.
+    pause_s     None, or there is a place for one record only, as all names of a domain share it: a record is there from
+                `present` to `clean`, and this pause follows, in which caches forget it.
     """
 
     timeout_s = TIMEOUT_S
     interval_s = INTERVAL_S
     sequential = False
+    pause_s: float | None = None
 
     def set_times(self, environ: Environment, prefix: str) -> None:
         """Read the times from lego's variables. Raises ValueError."""

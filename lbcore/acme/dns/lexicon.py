@@ -5,10 +5,12 @@ The library runs in a separate process, because it sets no timeouts, and its set
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from lbcore.acme.dns.base import TTL_S, DnsProvider, Environment, MissingVariableError, Record
 from lbcore.acme.dns.lookup import Lookup, LookupError_
@@ -34,8 +36,24 @@ def _gandi(environ: Environment) -> Options:
     return {"auth_token": environ.need("GANDIV5_PERSONAL_ACCESS_TOKEN", "GANDIV5_API_KEY"), "api_protocol": "rest"}
 
 
+def _route53(environ: Environment) -> Options:
+    """Keys are left to boto3, which looks for them where lego does: variables, files, and the roles of a machine."""
+    if importlib.util.find_spec("boto3") is None:
+        raise ValueError("the DNS provider route53 needs the package boto3: type pip install 'lbcore[route53]'")
+    if environ.get("AWS_ASSUME_ROLE_ARN"):
+        raise ValueError("AWS_ASSUME_ROLE_ARN is not supported: name a profile with role_arn in AWS_PROFILE")
+    is_private = environ.get("AWS_PRIVATE_ZONE").lower() in ("1", "t", "true")
+    options = {"private_zone": "true" if is_private else "false"}
+    if zone := environ.get("AWS_HOSTED_ZONE_ID"):
+        options["zone_id"] = zone
+    return options
+
+
 # lego's name: lexicon's name, the prefix of lego's variables, and the options that they set.
 PROVIDERS: dict[str, tuple[str, str, Settings | Callable[[Environment], Options]]] = {
+    "auroradns": (
+        "aurora", "AURORA", [("auth_api_key", ["AURORA_API_KEY"]), ("auth_secret_key", ["AURORA_SECRET"])],
+    ),
     "cloudflare": ("cloudflare", "CLOUDFLARE", _cloudflare),
     "cloudns": (
         "cloudns", "CLOUDNS", [("auth_id", ["CLOUDNS_AUTH_ID"]), ("auth_password", ["CLOUDNS_AUTH_PASSWORD"])],
@@ -43,15 +61,32 @@ PROVIDERS: dict[str, tuple[str, str, Settings | Callable[[Environment], Options]
     "desec": ("desec", "DESEC", [("auth_token", ["DESEC_TOKEN"])]),
     "digitalocean": ("digitalocean", "DO", [("auth_token", ["DO_AUTH_TOKEN"])]),
     "dnsimple": ("dnsimple", "DNSIMPLE", [("auth_token", ["DNSIMPLE_OAUTH_TOKEN"])]),
+    "dnsmadeeasy": (
+        "dnsmadeeasy",
+        "DNSMADEEASY",
+        [("auth_username", ["DNSMADEEASY_API_KEY"]), ("auth_token", ["DNSMADEEASY_API_SECRET"])],
+    ),
+    "dreamhost": ("dreamhost", "DREAMHOST", [("auth_token", ["DREAMHOST_API_KEY"])]),
+    "duckdns": ("duckdns", "DUCKDNS", [("auth_token", ["DUCKDNS_TOKEN"])]),
+    "dynu": ("dynu", "DYNU", [("auth_token", ["DYNU_API_KEY"])]),
     "gandiv5": ("gandi", "GANDIV5", _gandi),
     "godaddy": (
         "godaddy", "GODADDY", [("auth_key", ["GODADDY_API_KEY"]), ("auth_secret", ["GODADDY_API_SECRET"])],
     ),
     "hetzner": ("hetzner", "HETZNER", [("auth_token", ["HETZNER_API_TOKEN", "HETZNER_API_KEY"])]),
+    "hostingde": ("hostingde", "HOSTINGDE", [("auth_token", ["HOSTINGDE_API_KEY"])]),
+    "httpnet": ("httpnet", "HTTPNET", [("auth_token", ["HTTPNET_API_KEY"])]),
     "infomaniak": ("infomaniak", "INFOMANIAK", [("auth_token", ["INFOMANIAK_ACCESS_TOKEN"])]),
     "inwx": ("inwx", "INWX", [("auth_username", ["INWX_USERNAME"]), ("auth_password", ["INWX_PASSWORD"])]),
     "ionos": ("ionos", "IONOS", [("api_key", ["IONOS_API_KEY"])]),
     "linode": ("linode4", "LINODE", [("auth_token", ["LINODE_TOKEN"])]),
+    "luadns": (
+        "luadns", "LUADNS", [("auth_username", ["LUADNS_API_USERNAME"]), ("auth_token", ["LUADNS_API_TOKEN"])],
+    ),
+    "namedotcom": (
+        "namecom", "NAMECOM", [("auth_username", ["NAMECOM_USERNAME"]), ("auth_token", ["NAMECOM_API_TOKEN"])],
+    ),
+    "namesilo": ("namesilo", "NAMESILO", [("auth_token", ["NAMESILO_API_KEY"])]),
     "netcup": (
         "netcup",
         "NETCUP",
@@ -77,13 +112,29 @@ PROVIDERS: dict[str, tuple[str, str, Settings | Callable[[Environment], Options]
     "porkbun": (
         "porkbun", "PORKBUN", [("auth_key", ["PORKBUN_API_KEY"]), ("auth_secret", ["PORKBUN_SECRET_API_KEY"])],
     ),
+    "regfish": ("regfish", "REGFISH", [("auth_api_key", ["REGFISH_API_KEY"])]),
+    "route53": ("route53", "AWS", _route53),
+    "safedns": ("safedns", "SAFEDNS", [("auth_token", ["SAFEDNS_AUTH_TOKEN"])]),
+    "sakuracloud": (
+        "sakuracloud",
+        "SAKURACLOUD",
+        [("auth_token", ["SAKURACLOUD_ACCESS_TOKEN"]), ("auth_secret", ["SAKURACLOUD_ACCESS_TOKEN_SECRET"])],
+    ),
     "scaleway": ("scaleway", "SCALEWAY", [("auth_secret_key", ["SCW_SECRET_KEY", "SCALEWAY_API_TOKEN"])]),
+    "transip": (
+        "transip",
+        "TRANSIP",
+        [("auth_username", ["TRANSIP_ACCOUNT_NAME"]), ("auth_api_key", ["TRANSIP_PRIVATE_KEY_PATH"])],
+    ),
     "vercel": ("vercel", "VERCEL", [("auth_token", ["VERCEL_API_TOKEN"])]),
     "vultr": ("vultr", "VULTR", [("auth_token", ["VULTR_API_KEY"])]),
 }  # fmt: skip
 
 
-LEAST_TTL_S = {"gandi": 300}  # by lexicon's name, of those that refuse less than the usual TTL
+# By lexicon's name: the TTL of those that refuse the usual one, or may, and the limit of those that propagate slowly.
+LEAST_TTL_S = {"aurora": 300, "dynu": 300, "gandi": 300, "luadns": 300, "namecom": 300, "namesilo": 3600}
+TIMEOUT_S = 120.0
+TIMEOUTS_S = {"dreamhost": 3600.0, "dynu": 180.0, "namecom": 900.0, "namesilo": 1200.0, "transip": 600.0}
 
 
 class LexiconProvider(DnsProvider):
@@ -99,7 +150,7 @@ class LexiconProvider(DnsProvider):
         else:
             self._options = {option: environ.need(*variables) for option, variables in settings}
         self._ttl = int(environ.seconds(f"{prefix}_TTL", max(TTL_S, LEAST_TTL_S.get(self._name, 0))))
-        self.timeout_s = 120.0
+        self.timeout_s = TIMEOUTS_S.get(self._name, TIMEOUT_S)
         self.set_times(environ, prefix)
 
     def present(self, record: Record, stop: Stop) -> None:
@@ -109,6 +160,10 @@ class LexiconProvider(DnsProvider):
     def clean(self, record: Record) -> None:
         """Delete the record."""
         self._call("delete", record)
+
+    def _details(self, record: Record) -> dict[str, Any]:
+        """More that the call needs. Raises OrderError."""
+        return {}
 
     def _call(self, action: str, record: Record) -> None:
         try:
@@ -124,6 +179,7 @@ class LexiconProvider(DnsProvider):
             "ttl": self._ttl,
             "options": self._options,
             "servers": servers,
+            **self._details(record),
         }
         command = [sys.executable, "-P", "-m", "lbcore.acme.dns.lexicon_call"]
         try:

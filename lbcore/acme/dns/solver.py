@@ -12,10 +12,12 @@ from acme import challenges as kinds
 from josepy import b64
 
 from lbcore.acme.dns.base import DnsProvider, Environment, Record
+from lbcore.acme.dns.duckdns import DuckDnsProvider
 from lbcore.acme.dns.lexicon import PROVIDERS, LexiconProvider
 from lbcore.acme.dns.lookup import Lookup, LookupError_, seen_by
 from lbcore.acme.dns.programs import ExecProvider, HttpreqProvider
 from lbcore.acme.dns.rfc2136 import Rfc2136Provider
+from lbcore.acme.dns.turns import Turns
 from lbcore.acme.solving import Challenge, OrderError, Solver, Stop, StoppedError
 from lbcore.config.static import DnsChallenge
 
@@ -36,6 +38,8 @@ def make_solver(settings: DnsChallenge, variables: Mapping[str, str] | None = No
     name = settings.provider
     if name in OWN:
         provider = OWN[name](environ)
+    elif name == "duckdns":
+        provider = DuckDnsProvider(environ, lookup)
     elif name in PROVIDERS:
         provider = LexiconProvider(name, environ, lookup)
     else:
@@ -58,12 +62,16 @@ class DnsSolver(Solver):
         self._lookup = lookup
         self._follows_aliases = follows_aliases
         self._records: dict[Challenge, Record] = {}  # records that exist, or may exist
+        self._turns = Turns(provider.pause_s) if provider.pause_s is not None else None
+        self.one_by_one = self._turns is not None
 
     def present(self, challenges: Sequence[Challenge], stop: Stop) -> None:
         """Create the records, and wait until they have propagated."""
         waiting: list[Record] = []
         for challenge in challenges:
             stop.check()
+            if self._turns is not None:
+                self._turns.begin(challenge, stop)
             record = self._record(challenge)
             self._records[challenge] = record
             self._provider.present(record, stop)
@@ -78,12 +86,18 @@ class DnsSolver(Solver):
         """Delete the records."""
         for challenge in challenges:
             record = self._records.pop(challenge, None)
-            if record is None:
-                continue
             try:
-                self._provider.clean(record)
-            except (OrderError, StoppedError) as error:
-                _log.warning("the record %s is left in the DNS: %s", record.name, error)
+                if record is not None:
+                    self._delete(record)
+            finally:
+                if self._turns is not None:
+                    self._turns.end(challenge)
+
+    def _delete(self, record: Record) -> None:
+        try:
+            self._provider.clean(record)
+        except (OrderError, StoppedError) as error:
+            _log.warning("the record %s is left in the DNS: %s", record.name, error)
 
     def _record(self, challenge: Challenge) -> Record:
         name = f"{kinds.DNS01.LABEL}.{challenge.name}."

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import sys
+import threading
+import time
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -15,8 +20,9 @@ from lbcore.acme.dns.lookup import Lookup, LookupError_, seen_by, split_server
 from lbcore.acme.dns.programs import ExecProvider
 from lbcore.acme.dns.rfc2136 import Rfc2136Provider, read_key
 from lbcore.acme.dns.solver import make_solver
+from lbcore.acme.dns.turns import Turns
 from lbcore.acme.setup import problems_of
-from lbcore.acme.solving import Challenge, OrderError, Stop
+from lbcore.acme.solving import Challenge, OrderError, Stop, StoppedError
 from lbcore.config.load import parse_static
 from lbcore.config.static import DnsChallenge
 from tests.support.name_server import ALGORITHM, KEY_NAME, SECRET, name_server
@@ -60,22 +66,73 @@ def test_what_is_no_name_server(text: str) -> None:
 
 
 def test_providers_that_are_not_there_are_refused_by_name() -> None:
-    with pytest.raises(ValueError, match=r"'route53' is not supported .*exec and httpreq reach any other"):
-        make_solver(settings(provider="route53"), {})
-    for name in PROVIDERS:
+    with pytest.raises(ValueError, match=r"'namecheap' is not supported .*exec and httpreq reach any other"):
+        make_solver(settings(provider="namecheap"), {})
+    for name in PROVIDERS.keys() - {"route53"}:
         with pytest.raises(ValueError, match=r"the environment variable .* is missing"):
             make_solver(settings(provider=name), {})
 
 
 @pytest.mark.parametrize("name", PROVIDERS)
-def test_the_library_knows_the_provider_and_its_options(name: str) -> None:
+def test_the_library_knows_the_provider_and_its_options(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_boto3(monkeypatch)
     provider, _, settings = PROVIDERS[name]
-    any_token = Environment(dict.fromkeys(("CF_DNS_API_TOKEN", "GANDIV5_API_KEY"), "x"))
+    any_token = Environment(dict.fromkeys(("CF_DNS_API_TOKEN", "GANDIV5_API_KEY", "AWS_HOSTED_ZONE_ID"), "x"))
     options = settings(any_token) if callable(settings) else [option for option, _ in settings]
     module = importlib.import_module(f"lexicon._private.providers.{provider}")
     parser = argparse.ArgumentParser()
     module.Provider.configure_parser(parser)
     assert set(options) <= {action.dest for action in parser._actions}
+
+
+def pretend_boto3(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("boto3")
+    module.__spec__ = ModuleSpec("boto3", None)
+    monkeypatch.setitem(sys.modules, "boto3", module)
+
+
+def test_route53_needs_a_package_and_leaves_the_keys_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"^the DNS provider route53 needs .*type pip install 'lbcore\[route53\]'$"):
+        make_solver(settings(provider="route53"), {})
+    monkeypatch.undo()
+    pretend_boto3(monkeypatch)
+    make = PROVIDERS["route53"][2]
+    assert callable(make)
+    keys = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_SESSION_TOKEN": "token"}
+    assert make(Environment(keys)) == {"private_zone": "false"}
+    zone = {"AWS_HOSTED_ZONE_ID": "Z1", "AWS_PRIVATE_ZONE": "true"}
+    assert make(Environment(zone)) == {"private_zone": "true", "zone_id": "Z1"}
+    with pytest.raises(ValueError, match="AWS_ASSUME_ROLE_ARN is not supported"):
+        make(Environment({"AWS_ASSUME_ROLE_ARN": "arn:aws:iam::1:role/x"}))
+
+
+def test_a_place_for_one_record_is_given_to_one_challenge_after_the_other() -> None:
+    turns, stop = Turns(0.2), Stop()
+    first, second = (Challenge("dns-01", "a.test", token, "") for token in "12")
+    turns.begin(first, stop)
+    began: list[float] = []
+
+    def follow() -> None:
+        turns.begin(second, stop)
+        began.append(time.monotonic())
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    turns.end(second)  # has none yet
+    thread.join(0.3)
+    assert not began
+    ended = time.monotonic()
+    turns.end(first)
+    thread.join(60)
+    assert began[0] - ended >= 0.2
+    stop.set()
+    with pytest.raises(StoppedError):
+        turns.begin(first, stop)
+    turns.end(second)
+    with pytest.raises(StoppedError):  # from the pause
+        turns.begin(first, stop)
+    turns.end(first)
 
 
 def test_old_options_mean_what_the_new_ones_do() -> None:
