@@ -35,15 +35,18 @@ SMALL = ["-g0"]
 STRIPPED = ["-Wl,-s"]
 # Nor for tables by which a debugger walks up a stack without names; no exception of C++ passes through these modules.
 WITHOUT_TABLES = ["-fno-asynchronous-unwind-tables"]
-# Modules through which no request passes, or in which other code takes most of the time (Python, cryptography, pages of
-# errors): a quarter smaller. No figure of `bench` is about them.
+# Modules through which few requests pass, or where other code takes most of the time (Python, cryptography, zlib, QUIC,
+# pages of errors): a quarter smaller.
 COLD = {
-    *("http.reflect", "native.library", "observability.span_encoder", "proxy.explainer", "routing.rehearsal"),
+    *("http.reflect", "native.library", "observability.header_labels", "observability.span_encoder"),
+    *("proxy.explainer", "routing.rehearsal"),
     *("state.cells", "state.holdings", "state.memory", "state.region", "state.sampler", "state.totals"),
     *("tls.certificate", "tls.connector", "tls.option_set", "tls.tickets"),
-    *("middleware.api_key", "middleware.buffering", "middleware.client_cert", "middleware.digest_auth"),
+    *("middleware.api_key", "middleware.buffering", "middleware.client_cert", "middleware.compress"),
+    *("middleware.content_type", "middleware.digest_auth"),
     *("middleware.encoded_characters", "middleware.errors", "middleware.grpc_web", "middleware.jwt_auth"),
     *("middleware.python", "middleware.redirect", "middleware.spool", "middleware.views", "transport.engine"),
+    *("transport.proxy_protocol", "transport.quic"),
 }
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
 # -fno-wrapv: Python's own flags make signed overflow defined, which would hide it.
