@@ -47,7 +47,7 @@ BESIDE = {
     "queue": {"maxConnections": 1}, "hashOn": {"strategy": "hrw"},
     "maxRequestBodyBytes": {"status": ["500"], "attempts": 2}, "statusRewrites": {"status": ["500"], "query": "/x"},
     "leeway": {"secret": "0123456789abcdef" * 4}, "cacheFor": {"jwksURL": "http://127.0.0.1:9"},
-    "initialInterval": {"attempts": 2, "timeout": "1s"}, "budget": {"attempts": 2},
+    "initialInterval": {"attempts": 2, "timeout": "1s"}, "budget": {"attempts": 2}, "hedging": {"attempts": 2},
     "timeout": {"attempts": 2, "loadBalancer": {"servers": [{"url": "http://127.0.0.1:9"}]}},
     **dict.fromkeys(("checkPeriod", "fallbackDuration", "recoveryDuration", "responseCode"), BREAKING),
     **dict.fromkeys(("pollInterval", "pollTimeout", "maxResponseBodySize"), POLLED),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from tests.support.wire import Edge, Peer, Server, edge, serving
+from tests.support.wire import TIMEOUT_S, Edge, Peer, Server, edge, serving
 
 GET = b"GET /x HTTP/1.1\r\nHost: shop.test\r\n\r\n"
 Answer = Callable[[str, Mapping[str, str], bytes], tuple[int, bytes]]
@@ -35,6 +36,22 @@ class Recorder(Server):
                     b"HTTP/1.1 %d X\r\nX-From: %s\r\nContent-Length: %d\r\n\r\n%s"
                     % (status, self.name, len(text), text)
                 )
+
+
+class Held:
+    """The answers of a server, held until the test lets them go."""
+
+    def __init__(self, server: Recorder, status: int = 200) -> None:
+        self.opened = threading.Event()
+        self.asked = threading.Event()
+        self.name = server.name
+        self.status = status
+        server.answer = self.answer
+
+    def answer(self, *request: Any) -> tuple[int, bytes]:
+        self.asked.set()
+        assert self.opened.wait(TIMEOUT_S)
+        return self.status, self.name
 
 
 @contextlib.contextmanager

@@ -21,11 +21,10 @@ from lbcore.store.holds import HOLD, RELEASE, RENEW
 from tests.support.instance import becomes_true, eventually
 from tests.support.ports import free_port
 from tests.support.problems import errors_of
-from tests.support.recorder import recorders, through
+from tests.support.recorder import Held, recorders, through
 from tests.support.redis_servers import StoreServer
 from tests.support.valve import Valve
 from tests.support.wire import Edge, config_for, edge
-from tests.wire.test_attempts import holding
 from tests.wire.test_in_flight_req import get, limited, status
 
 TOKEN = "open sesame, please"
@@ -61,7 +60,7 @@ def test_instances_count_requests_under_way_together(store: StoreServer) -> None
     with recorders("a") as (a,):
         dynamic = limited(a.url, amount=2, redis={"endpoints": [store.endpoint]})
         with edges(3, dynamic) as found:
-            held = holding(a)
+            held = Held(a)
             clients = [lb.client() for lb in found[:2]]
             for number, client in enumerate(clients, 1):
                 client.send(get())
@@ -78,7 +77,7 @@ def test_instances_count_requests_under_way_together(store: StoreServer) -> None
 
 def test_a_client_that_goes_gives_its_place_back(store: StoreServer) -> None:
     with recorders("a") as (a,), edge(limited(a.url, amount=1, redis={"endpoints": [store.endpoint]})) as lb:
-        held = holding(a)
+        held = Held(a)
         client = lb.client()
         client.send(get())
         eventually(lambda: len(a.requests) == 1, "it is under way")
@@ -113,7 +112,7 @@ def test_what_an_instance_held_that_has_died_is_given_back(
     monkeypatch.setattr(holds, "RENEW_S", 0.2)
     store.client.zadd(KEY, {"dead": 1})
     with recorders("a") as (a,), edge(limited(a.url, amount=1, redis={"endpoints": [store.endpoint]})) as lb:
-        held = holding(a)
+        held = Held(a)
         client = lb.client()
         client.send(get())
         eventually(lambda: len(a.requests) == 1, "the dead one's place is free")
@@ -148,7 +147,7 @@ def test_scripts_keep_count(store: StoreServer) -> None:
 def test_places_come_back_to_a_store_that_has_lost_them(store: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(holds, "RENEW_S", 0.1)
     with recorders("a") as (a,), edges(2, limited(a.url, amount=1, redis={"endpoints": [store.endpoint]})) as found:
-        held = holding(a)
+        held = Held(a)
         client = found[0].client()
         client.send(get())
         eventually(lambda: len(a.requests) == 1, "it is under way")
@@ -217,7 +216,7 @@ AWAY = {"local": ["200", "429"], "pass": ["200", "200"], "refuse": ["503", "503"
 def test_a_store_of_requests_under_way_that_is_away(when_away: str) -> None:
     options = {"endpoints": [f"127.0.0.1:{free_port()}"], "whenAway": when_away}
     with recorders("a") as (a,), edge(limited(a.url, amount=1, redis=options)) as lb:
-        held = holding(a)
+        held = Held(a)
         clients = [lb.client(), lb.client()]
         for number, client in enumerate(clients, 1):
             client.send(get())
@@ -252,7 +251,7 @@ def test_requests_under_way_are_divided_too(store: StoreServer) -> None:
     with recorders("a") as (a,):
         with edges(2, limited(a.url, amount=3, fleetWide=True), shared(store)) as found:
             eventually(lambda: all(instances(lb) == 2 for lb in found), "they know of each other")
-            held = holding(a)
+            held = Held(a)
             for number, lb in enumerate(found, 1):
                 client = lb.client()
                 client.send(get())

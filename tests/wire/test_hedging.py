@@ -21,7 +21,7 @@ from tests.support.instance import eventually
 from tests.support.otlp import http_collector
 from tests.support.ports import free_port
 from tests.support.problems import errors_of
-from tests.support.recorder import GET, Recorder, config, counters, mirrored, post, recorders
+from tests.support.recorder import GET, Held, config, counters, mirrored, post, recorders
 from tests.support.secure import context_of, secure_serving
 from tests.support.strict_http2 import StrictConnection, StrictServer
 from tests.support.wire import TIMEOUT_S, Edge, Peer, deaf, edge, serving
@@ -50,22 +50,6 @@ def driven(dynamic: dict[str, Any], **more: Any) -> Iterator[Edge]:
     with edge(dynamic, **more) as lb:
         lb.drive()
         yield lb
-
-
-class Held:
-    """The answers of a server, held until the test lets them go."""
-
-    def __init__(self, server: Recorder, status: int = 200) -> None:
-        self.opened = threading.Event()
-        self.asked = threading.Event()
-        self.name = server.name
-        self.status = status
-        server.answer = self.answer
-
-    def answer(self, *request: Any) -> tuple[int, bytes]:
-        self.asked.set()
-        assert self.opened.wait(TIMEOUT_S)
-        return self.status, self.name
 
 
 class Scripted:

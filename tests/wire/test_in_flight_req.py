@@ -9,9 +9,8 @@ import pytest
 from lbcore.state.keyed import KeyedTable
 from tests.support.instance import eventually
 from tests.support.problems import errors_of, warnings_of
-from tests.support.recorder import recorders
+from tests.support.recorder import Held, recorders
 from tests.support.wire import Edge, Peer, config_for, edge, serving
-from tests.wire.test_attempts import holding
 
 
 def limited(url: str, *, of_service: bool = False, **options: Any) -> dict[str, Any]:
@@ -61,7 +60,7 @@ def test_a_source_has_so_many_at_once(case: str, of_service: bool) -> None:
     with recorders("a") as (a,):
         config = limited(a.url, of_service=of_service, **options)
         with edge(config, forwardedHeaders={"insecure": True}) as proxy:
-            held = holding(a)
+            held = Held(a)
             first = proxy.client()
             first.send(same[0])
             eventually(lambda: len(a.requests) == 1, "one is under way")
@@ -100,7 +99,7 @@ def test_what_ends_in_another_way_is_given_back() -> None:
         with edge(config) as proxy:
             for _ in range(3):
                 assert status(proxy, get().replace(b"GET / ", b"GET /dies ")) == "502"
-            held = holding(a)
+            held = Held(a)
             client = proxy.client()
             client.send(get())
             eventually(lambda: len(a.requests) == 1, "one is under way")

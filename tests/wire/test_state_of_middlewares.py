@@ -10,9 +10,8 @@ import lbcore.routing.compile_middlewares as compiling
 from lbcore.state.keyed import KeyedTable
 from tests.support.instance import eventually
 from tests.support.native import native
-from tests.support.recorder import GET, config, recorders
+from tests.support.recorder import GET, Held, config, recorders
 from tests.support.wire import Edge, edge, serving
-from tests.wire.test_attempts import holding
 from tests.wire.test_waiting import idle
 
 LIMITS = ("inflight", "rate")
@@ -57,7 +56,7 @@ def status(lb: Edge, key: str) -> str:
 @pytest.mark.parametrize("place", ["router", "service"])
 def test_so_many_of_a_key_are_under_way_at_once_also_over_a_reload(made: list[Any], place: str) -> None:
     with recorders("a") as (a,), edge(limited(place, "inflight", a.url)) as lb:
-        held = holding(a)
+        held = Held(a)
         clients = [lb.client() for _ in range(2)]
         for client in clients:
             client.send(keyed("one"))
@@ -85,7 +84,7 @@ def test_a_key_is_another_one_at_another_place(made: list[Any]) -> None:
         routers = dynamic["http"]["routers"]
         routers["other"] = {**routers["all"], "rule": "Path(`/other`)", "priority": 99}
         with edge(dynamic) as lb:
-            held = holding(a)
+            held = Held(a)
             clients = [lb.client() for _ in range(4)]
             for number, client in enumerate(clients):
                 client.send(keyed("one").replace(b"/x", b"/other") if number < 2 else keyed("one"))
