@@ -145,7 +145,7 @@ def main(arguments: list[str] | None = None) -> None:
                 folder = Path(place)
                 [server] = free_ports(1)
                 with (
-                    ended(start(servers_command(folder, [server]), LOAD_CORE, folder)),
+                    ended(start(servers_command(folder, [server]), LOAD_CORE, folder, first=True)),
                     SOURCES[name](folder, f"127.0.0.1:{server}") as source,
                 ):
                     row = row_of(measured(proxy, folder, source, options.routers, options.changes))

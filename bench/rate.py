@@ -64,7 +64,7 @@ class Rate:
 
 
 def _ask(parent: Connection, port: int, host: str, interval_s: float) -> None:
-    pin(LOAD_CORE)
+    pin(LOAD_CORE, first=True)
     client, times_s, failed = Client(port), list[float](), 0
     client.status(host)  # opens the connection
     parent.send(None)

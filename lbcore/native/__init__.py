@@ -1,1 +1,1 @@
-"""Shared libraries that are opened when lbcore runs, and their functions."""
+"""Shared libraries that are opened when lbcore runs, with their functions; what the kernel is asked of threads."""

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import sys
 from typing import BinaryIO
 
+from lbcore.native.slices import work_last
 from lbcore.passwords.hashes import is_right
 from lbcore.passwords.wire import QUESTION, RIGHT, WRONG
-
-NICE = 10  # what carries requests comes first
 
 
 def read(source: BinaryIO, size: int) -> bytes:
@@ -34,6 +32,5 @@ def serve(source: BinaryIO, target: BinaryIO) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the end of the input is the end
-    with contextlib.suppress(OSError):
-        os.nice(NICE)
+    work_last()
     serve(sys.stdin.buffer, sys.stdout.buffer)

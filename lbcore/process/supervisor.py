@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import uvloop
@@ -20,6 +21,7 @@ from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.static import StaticConfig
 from lbcore.errors import ConfigError, Problem
 from lbcore.health.monitor import HealthMonitor
+from lbcore.native.slices import work_behind, work_last
 from lbcore.process import colour, log, standard
 from lbcore.process.agents import Agents
 from lbcore.process.announce import Greet, contents, greeting, places
@@ -322,6 +324,7 @@ def supervise(
     count = workers_of(workers)
     raise_file_limit()
     sys.setswitchinterval(SWITCH_S)
+    work_behind()
     notifier = Notifier(os.environ)
     listeners: list[Listener] = []
     many, origin = "" if count == 1 else "s", config_path or "of the caller"
@@ -335,6 +338,8 @@ def supervise(
                 _log.info("entry point %s listens on %s", listener.entry_point, listener.address_text)
 
         async def run() -> None:
+            readers = ThreadPoolExecutor(thread_name_prefix="lbcore", initializer=work_last)
+            asyncio.get_running_loop().set_default_executor(readers)
             try:
                 supervisor = Supervisor(static, count, listeners, notifier, reopen_log, starter, dynamic, greet)
             except OSError as error:

@@ -1,4 +1,4 @@
-"""An executor whose threads end when nothing is left to do.
+"""The executor of a worker: its threads let the loop run first, and end when nothing is left to do.
 
 In a process with a second thread, even an idle one, each system call on a descriptor counts itself as a user of it:
 even a call that finds nothing costs more then. A worker makes several of them per request, and needs a thread a few
@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
+
+from lbcore.native.slices import work_behind
 
 
 class PassingThreads(ThreadPoolExecutor):
@@ -25,7 +27,7 @@ class PassingThreads(ThreadPoolExecutor):
     def submit(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         with self._guard:
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(self._max_workers, "lbcore")
+                self._pool = ThreadPoolExecutor(self._max_workers, "lbcore", work_behind)
             future = self._pool.submit(call, *args, **kwargs)
             self._calls += 1
         future.add_done_callback(self._done)

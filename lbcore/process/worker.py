@@ -18,6 +18,7 @@ import uvloop
 
 from lbcore.config.static import StaticConfig
 from lbcore.errors import typed_message_of
+from lbcore.native.slices import serve_first
 from lbcore.process.control import Channel, ControlError, Message
 from lbcore.process.dumps import forbid_core_dumps
 from lbcore.process.garbage import collect_seldom
@@ -324,6 +325,7 @@ def main(arguments: Sequence[str] | None = None, factory: PlaneFactory = make_pl
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     sys.setswitchinterval(SWITCH_S)
+    serve_first()
     control = socket.socket(fileno=options.control)
     os.set_inheritable(options.control, False)
 

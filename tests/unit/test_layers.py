@@ -21,7 +21,7 @@ ALLOWED = {
     "http3": {"http", "native", "tls"},
     "regex": {"http", "native"},
     "state": {"selection"},
-    "passwords": set(),
+    "passwords": {"native"},
     "template": set(),
     "config": {"passwords", "template"},
     "tls": {"config", "http", "http2", "native", "selection", "state"},
@@ -43,7 +43,7 @@ ALLOWED = {
     "telemetry": {"api", "config", "observability", "state", "tls"},
     "fleet": {"config", "health", "state", "store"},
     "process": BELOW_TRANSPORT
-    | {"acme", "api", "fleet", "health", "ocsp", "provider", "spiffe", "telemetry", "transport"},
+    | {"acme", "api", "fleet", "health", "native", "ocsp", "provider", "spiffe", "telemetry", "transport"},
 }
 # The command may import everything.
 ALLOWED["cli"] = {*ALLOWED, "cli"}
