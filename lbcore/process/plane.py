@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lbcore.config.dynamic import DynamicConfig
@@ -91,12 +91,12 @@ class DataPlane:
         """Stop accepting on a listener that `listen` returned; other listeners continue."""
         self._engine.close_listener(listener)
 
-    def prepare(self, dynamic: DynamicConfig, slots: SlotMap) -> Table:
+    def prepare(self, dynamic: DynamicConfig, slots: SlotMap, give_way: Callable[[], None] = lambda: None) -> Table:
         """Compile a configuration to a table, for `commit`.
 
         Objects that cannot run are left out, and listed in `disabled` of the table. Running objects do not change, so
         the table may be dropped, and the loop may continue in another thread. Servers that are in the table in force
-        are the same objects.
+        are the same objects. `give_way` is called between steps.
         """
         table = compile_table(
             dynamic,
@@ -111,6 +111,7 @@ class DataPlane:
             staples=self._staples,
             state=self._state,
             before=self._table,
+            give_way=give_way,
         )
         if table.speaks_tls:
             import lbcore.transport.tls  # noqa: F401 -- a failure here is a refusal; `commit` must not fail

@@ -18,7 +18,7 @@ import uvloop
 
 from lbcore.config.static import StaticConfig
 from lbcore.errors import typed_message_of
-from lbcore.native.slices import serve_first
+from lbcore.native.slices import give_way, serve_first
 from lbcore.process.control import Channel, ControlError, Message
 from lbcore.process.dumps import forbid_core_dumps
 from lbcore.process.garbage import collect_seldom
@@ -228,7 +228,9 @@ class Worker:
 
     def _prepare(self, message: Message) -> Table:
         assert self._plane is not None, "hello comes first"
-        return self._plane.prepare(*self._received.read(message, message.pop("parts")))
+        config, slots = self._received.read(message, message.pop("parts"))
+        give_way()
+        return self._plane.prepare(config, slots, give_way)
 
     def _commit(self, generation: int) -> None:
         prepared, self._prepared = self._prepared, None

@@ -51,6 +51,7 @@ class Compilation:
     worker: int
     found: Findings
     state: State
+    give_way: Callable[[], None]
 
     @property
     def http(self) -> model.HttpConfig:

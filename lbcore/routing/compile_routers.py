@@ -101,7 +101,9 @@ class RouterCompiler:
                 compiled = self.own.add(point, placed) if all_encrypted == encrypted else placed.compiled
                 self.order[encrypted][point] = compiled
                 if routes:
+                    self.given.give_way()
                     self.indexes[encrypted][point] = self.indexed(point, encrypted, compiled)
+                self.given.give_way()
             if all_encrypted:
                 self.tls.accept(point)
         spread_in_trees(self.trees, self.http.routers, self.found)
