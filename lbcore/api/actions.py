@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from lbcore.api import audit
 from lbcore.api.condition import weights_after
+from lbcore.api.refused import RefusedError
 from lbcore.api.runtime import LAYERS, Runtime
 from lbcore.api.structure import inner_of
 from lbcore.routing.balancer import Balancer
@@ -16,15 +16,6 @@ from lbcore.state.cells import ADMIN, EJECTED
 
 MOST_WEIGHT = 1 << 30
 ACTIONS = ("drain", "undrain", "eject", "reset")
-
-
-class RefusedError(Exception):
-    """A change that is not made. `status`: of the answer; `needs_force`: it is made with `force`."""
-
-    def __init__(self, status: int, message: str, needs_force: bool = False) -> None:
-        super().__init__(message)
-        self.status = status
-        self.needs_force = needs_force
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +103,3 @@ def _afford(runtime: Runtime, target: Target, weights: Mapping[str, int | None],
         end = " with 503" if target.layer == "http" else ""
         message = f"{target.name} would be left without a member to choose: all of its {units} would be refused{end}"
         raise RefusedError(409, message, True)
-
-
-def text_of(error: RefusedError) -> dict[str, Any]:
-    """The answer to a change that is not made."""
-    return {"message": str(error), **({"needsForce": True} if error.needs_force else {})}

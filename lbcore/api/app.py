@@ -22,15 +22,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lbcore import __version__
 from lbcore.api import audit, catalogue, view
-from lbcore.api.condition import instant
 from lbcore.api.console import Console, asker_of
+from lbcore.api.instance import InstancePaths
 from lbcore.api.live import Live
 from lbcore.api.pages import Pages, SameOrigin
 from lbcore.api.paths import ChangePath
 from lbcore.api.processes import ProcessCollector
 from lbcore.api.prometheus import RequestCollector
 from lbcore.api.runtime import Runtime
-from lbcore.api.shape import View
+from lbcore.api.shape import View, instant
 from lbcore.config.json_text import read_json
 from lbcore.config.static import Prometheus
 from lbcore.errors import typed_message_of
@@ -64,6 +64,7 @@ def make_app(runtime: Runtime, live: Live | None = None) -> Starlette:
         Route(f"{base}/api/entrypoints/{{name:path}}", api.entry_point),
         ChangePath(f"{base}/api/reload", api.reload, methods=["POST"]),
         *(Console(runtime, live, api.refusal, api.turn).routes(base) if live is not None else []),
+        *(InstancePaths(runtime, api.refusal).routes(base) if live is not None else []),
         ChangePath(f"{base}/api/certificates/renew", api.renew, methods=["POST"]),
         Route(f"{base}/api/certificates", api.certificates),
         Route(f"{base}/api/certificates/{{name}}", api.certificate),

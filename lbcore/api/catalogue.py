@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from lbcore.api.condition import instant, problems
+from lbcore.api.condition import problems
 from lbcore.api.health import health_of
 from lbcore.api.internal import Views, internal_middlewares, internal_routers, internal_services
+from lbcore.api.operating import ping_view
 from lbcore.api.places import placed
 from lbcore.api.runtime import Runtime
-from lbcore.api.shape import View
+from lbcore.api.shape import View, instant
 from lbcore.api.tcp_view import tcp_middleware_view, tcp_router_view, tcp_service_view
 from lbcore.api.udp_view import udp_router_view, udp_service_view
 from lbcore.api.view import middleware_view, router_view, service_users, service_view
@@ -155,6 +156,9 @@ def state(runtime: Runtime) -> View:
         },
         "providers": providers(runtime),
         "fleet": fleet(runtime),
+        "log": runtime.log_level.view() if runtime.log_level is not None else None,
+        "ping": ping_view(runtime.ping, runtime.stop),
+        "end": runtime.stop.view() if runtime.stop is not None else None,
         "workers": [
             {"index": worker.index, "pid": worker.pid, "state": worker.state, "generation": worker.generation}
             for worker in runtime.workers()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from lbcore.api.health import down_cause
 from lbcore.api.runtime import LAYERS, Runtime
+from lbcore.api.shape import instant
 from lbcore.config.difference import qualify
 from lbcore.config.report import spoken
 from lbcore.errors import PartProblem
@@ -42,6 +42,7 @@ def problems(runtime: Runtime) -> list[dict[str, Any]]:
     """All problems: severity (`lost`, `degraded`), object, traffic concerned, text. Lost traffic comes first."""
     found = [*_routers(runtime), *service_problems(runtime), *_objects(runtime)]
     found += [*_reload(runtime), *_certificates(runtime), *_workers(runtime), *_losses(runtime)]
+    found += _ping(runtime)
     return sorted(found, key=lambda problem: problem["severity"] != LOST)
 
 
@@ -268,17 +269,21 @@ def _certificates(runtime: Runtime) -> Iterator[dict[str, Any]]:
             yield _problem(DEGRADED, f"certificate {names}", text)
 
 
+def _ping(runtime: Runtime) -> Iterator[dict[str, Any]]:
+    """A ping that fails by hand: whoever balances in front sends this instance nothing."""
+    ping = runtime.ping
+    if ping is not None and ping.since_unix_s:
+        since = f"since {instant(ping.since_unix_s)}, set by {ping.by}"
+        text = f"/ping fails by hand {since}: it answers {ping.failing_status}, and requests are served"
+        yield _problem(DEGRADED, "ping", text)
+
+
 def _losses(runtime: Runtime) -> Iterator[dict[str, Any]]:
     """What is lost now of what is written and sent, whose reason the log has named; and what cannot be sent."""
     for text in runtime.telemetry.away if runtime.telemetry is not None else ():
         yield _problem(DEGRADED, text.partition(":")[0], text)
     for name, count in runtime.losses.going_on.items():
         yield _problem(DEGRADED, name, f"{name} are being lost, {count} so far: the log says why")
-
-
-def instant(unix_s: float) -> str:
-    """A time as ISO 8601, in UTC."""
-    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _workers(runtime: Runtime) -> Iterator[dict[str, Any]]:

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from lbcore.api.actions import RefusedError, Target, change_member, set_weights, target_of, text_of
+from lbcore.api.actions import Target, change_member, set_weights, target_of
 from lbcore.api.explain import ExplainError, explain
 from lbcore.api.health import check_view, health_of, last_check
 from lbcore.api.live import CannotWatchError, Live
@@ -20,6 +20,7 @@ from lbcore.api.news import digest, news
 from lbcore.api.nodes import View
 from lbcore.api.pages import is_known, takes_gzip
 from lbcore.api.paths import ChangePath
+from lbcore.api.refused import RefusedError, text_of
 from lbcore.api.runtime import Runtime
 from lbcore.api.search import search
 from lbcore.api.structure import Structure

@@ -34,6 +34,9 @@ def digest(runtime: Runtime) -> str:
         ),
         catalogue.fleet(runtime),
         runtime.telemetry.away if runtime.telemetry is not None else (),
+        runtime.log_level.state if runtime.log_level is not None else None,
+        runtime.ping.since_unix_s if runtime.ping is not None else 0,
+        runtime.stop.has_begun() if runtime.stop is not None else False,
     )
     return f"{zlib.crc32(repr(seen).encode()):08x}"
 
@@ -56,6 +59,9 @@ def news(runtime: Runtime) -> dict[str, Any]:
         "fleet": state["fleet"],
         "certificates": [_certificate(each) for each in certificates[:MOST_CERTIFICATES]],
         "certificatesTotal": len(certificates),
+        "log": state["log"],
+        "ping": state["ping"],
+        "end": state["end"],
         "workers": state["workers"],
         "tls": state["tls"],
         "logLinesLost": state["logLinesLost"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,6 +24,7 @@ from lbcore.state.slots import SlotMap
 from lbcore.tls.material import library_name
 
 if TYPE_CHECKING:
+    from lbcore.api.operating import LogLevel, PingSwitch, Stop
     from lbcore.tls.describe import Described
 
 
@@ -149,6 +150,10 @@ def _no_workers() -> list[WorkerState]:
     return []
 
 
+async def _no_reports() -> Mapping[int, dict[str, Any]]:
+    return {}
+
+
 @dataclass
 class ReloadStatus:
     """The results of reloads.
@@ -216,6 +221,10 @@ class Runtime:
     bound        by name of an entry point: the address on which it listens.
     unreached    by slot of a server: the Unix time since when it cannot be reached, as traffic has shown.
     losses       what is being lost of what the instance writes and sends.
+    log_level    the level of the log; None: it is another program's.
+    ping         whether the ping fails by hand.
+    stop         the end of the process; None: it is another program's.
+    ask_memory   asks each worker what memory it uses; see `lbcore.api.used`.
     """
 
     static: StaticConfig
@@ -238,6 +247,10 @@ class Runtime:
     bound: Mapping[str, str] = field(default_factory=dict)
     unreached: Mapping[int, float] = field(default_factory=dict)
     losses: Losses = field(default_factory=Losses)
+    log_level: LogLevel | None = None
+    ping: PingSwitch | None = None
+    stop: Stop | None = None
+    ask_memory: Callable[[], Awaitable[Mapping[int, dict[str, Any]]]] = _no_reports
     started_unix_s: float = field(default_factory=time.time)
     _derived: dict[str, Any] = field(default_factory=dict)
     _servers: int = 0  # of HTTP

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from lbcore.config.model import SECRETS, SECRETS_OF_NAMES, SECRETS_OF_REALMS, WHEN_SET, Model, fields_of
@@ -11,6 +11,11 @@ from lbcore.config.units import format_duration
 View = dict[str, Any]
 HIDDEN = "xxxx"  # in place of a secret
 SHOWN = {SECRETS: 0, SECRETS_OF_NAMES: 1, SECRETS_OF_REALMS: 2}  # parts of a text in front of a secret, by mark
+
+
+def instant(unix_s: float) -> str:
+    """A time as ISO 8601, in UTC."""
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def shape(value: Any) -> Any:

@@ -11,13 +11,17 @@ from lbcore.cli.check import check
 from lbcore.cli.completion import completion
 from lbcore.cli.explain import explain
 from lbcore.cli.healthcheck import healthcheck
+from lbcore.cli.log_level import log_level
 from lbcore.cli.man import man
 from lbcore.cli.members import drain, eject, reset, undrain
+from lbcore.cli.memory import memory
+from lbcore.cli.ping_switch import ping
 from lbcore.cli.reload import reload
 from lbcore.cli.routes import routes
 from lbcore.cli.run import run
 from lbcore.cli.schema import schema
 from lbcore.cli.status import status
+from lbcore.cli.stop import stop
 from lbcore.cli.top import top
 from lbcore.cli.weights import weights
 from lbcore.process import standard
@@ -33,6 +37,6 @@ def main() -> None:
 
 for command in (
     *(run, check, schema, explain, status, top, routes, weights, drain, undrain, eject, reset),
-    *(reload, healthcheck, cert, completion, man),
+    *(reload, ping, log_level, memory, stop, healthcheck, cert, completion, man),
 ):
     main.add_command(command)

@@ -15,6 +15,7 @@ import click
 from lbcore.cli.base import EXIT_CANNOT_ASK, EXIT_WELL, fail
 from lbcore.errors import system_message_of
 from lbcore.process import standard
+from lbcore.remote.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -166,6 +167,19 @@ def needs_token(token: str) -> None:
     """Fail without a token."""
     if not token:
         fail("a token is missing: give the value of `api.token` in the static file as --token or in LBCORE_API_TOKEN")
+
+
+def tell(view: View, method: str, path: str, token: str, body: Any) -> None:
+    """Ask an instance for a change, and print what was done. Exits, unless that is watched."""
+    from lbcore.remote.client import ApiClient, ApiError
+
+    try:
+        answer = ApiClient(view.url, token).ask(path, method, body)
+    except ApiError as error:
+        fail(str(error))
+    if not view.watch:
+        click.echo(json.dumps(answer) if view.as_json else printable(answer["message"]))
+        sys.exit(EXIT_WELL)
 
 
 def every(client: ApiClient, path: str) -> list[dict[str, Any]]:

@@ -40,7 +40,7 @@ def healthcheck(
     \b
     Exit codes:
       0  it serves
-      1  it does not answer within 5 s, or it is about to stop
+      1  it does not answer within 5 s, it is about to stop, or its ping fails by hand (lbcore ping fail)
       2  the command is wrong
     """
     from lbcore.errors import ConfigError

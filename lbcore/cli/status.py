@@ -20,13 +20,13 @@ def status(lost: bool, view: Any) -> None:
     """Show the services of a running instance as a tree: status, causes, weights, requests.
 
     Names each problem with the routers concerned: traffic or redundancy that is lost, configuration that is not in
-    force.
+    force, a /ping that fails by hand.
 
     \b
     Exit codes:
       0  all is well
       1  the instance cannot be asked
-      2  something is down that takes traffic or redundancy away, or configuration is not in force
+      2  something is down that takes traffic or redundancy away, configuration is not in force, or /ping fails by hand
     """
     from rich.text import Text
 

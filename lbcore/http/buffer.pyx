@@ -156,3 +156,8 @@ cdef int buffer_park(Buffer* buffer) noexcept nogil:
     buffer.start = 0
     buffer.end = length
     return 0
+
+
+def bytes_kept() -> int:
+    """Bytes in the pools, for a report."""
+    return pool_count * CHUNK_BYTES + large_count * LARGE_BYTES

@@ -174,3 +174,8 @@ cdef void fill_memory(LibraryMemory* memory) noexcept nogil:
 cdef const LibraryMemory* library_memory() noexcept nogil:
     """An allocator of these blocks; it lasts as long as the process."""
     return &memory
+
+
+def bytes_kept() -> int:
+    """Bytes in kept blocks, for a report."""
+    return kept_bytes

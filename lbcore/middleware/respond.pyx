@@ -30,7 +30,7 @@ cdef class Respond(Middleware):
 
 @cython.final
 cdef class Ping(Middleware):
-    """The answer to health checks of this instance: `OK` with 200, or with another status once it is about to stop."""
+    """The answer to health checks of this instance: `OK` with 200, or with another status if it is about to stop, or fails by hand."""
 
     cdef int status
 
@@ -38,8 +38,8 @@ cdef class Ping(Middleware):
         self.name = name
         self.status = 200
 
-    def terminate(self, int status) -> None:
-        """From now on answer with `status`: a load balancer in front takes this instance out of rotation."""
+    def answer_with(self, int status) -> None:
+        """From now on answer with `status`. Another one than 200 makes a load balancer in front take this instance out of rotation."""
         self.status = status
 
     cdef int on_request(self, Request request, Response answer, Context context) except -1:

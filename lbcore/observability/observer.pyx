@@ -87,6 +87,10 @@ cdef class Observer:
         self.by_router = by_router
         self.by_service = by_service
 
+    def tell_attempts(self, bint told) -> None:
+        """Have `tells_attempts` be other than at first."""
+        self.tells_attempts = told
+
     cdef int note(self, Record* record, Request request, Response response, str entry_point, str router, str service,
                   str url) except -1:
         """Count and log an exchange that has ended."""

@@ -50,8 +50,11 @@ class Watch:
         if static.tracing is not None:
             self.tracer = Tracer(static.tracing, region, worker, propagators())
         self._writer: LogWriter | None = None
+        self._is_for_attempts = False  # the observer is there for nothing else
         tells_attempts = _log.isEnabledFor(logging.DEBUG)
-        if metrics is None and settings is None and not tells_attempts:
+        if metrics is None and settings is None:
+            self._is_for_attempts = True
+            self.observer = _of_attempts() if tells_attempts else None
             return
         series = Series(region, worker, metrics.bounds) if metrics is not None else None
         labels: HeaderLabels | None = None
@@ -83,6 +86,18 @@ class Watch:
                 labels,
             )
 
+    def follow_log_level(self) -> bool:
+        """Tell of attempts at DEBUG, and at no other level. Returns whether `observer` is another one now."""
+        told = _log.isEnabledFor(logging.DEBUG)
+        if not self._is_for_attempts:
+            assert self.observer is not None
+            self.observer.tell_attempts(told)
+            return False
+        if told == (self.observer is not None):
+            return False
+        self.observer = _of_attempts() if told else None
+        return True
+
     def reopen(self) -> None:
         """Reopen the access log, because its file was moved aside."""
         if self._writer is not None:
@@ -93,3 +108,8 @@ class Watch:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+
+def _of_attempts() -> Observer:
+    """An observer that tells of attempts alone."""
+    return Observer(None, None, False, False, False, True)

@@ -9,6 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from lbcore.process.control import Channel, Message
 from lbcore.process.starting import Process, Starter
@@ -29,6 +30,8 @@ class Child:
         self.first_offered = 0
         self.started = False  # it has answered `hello`, and can prepare configurations
         self.answer: asyncio.Future[str] | None = None  # to `prepare`: the reason of a refusal, or empty
+        self.report: asyncio.Future[dict[str, Any]] | None = None  # of its memory, that it was asked for
+        self.asked = 0  # how often it was asked for one
         self.challenges = 0  # number of the last `challenges` message that it has confirmed
         self._ready_at = 0.0
         self._process = process
@@ -93,6 +96,20 @@ class Child:
         """Record its answer to the last configuration that it was sent."""
         if generation == self.offered and self.answer is not None and not self.answer.done():
             self.answer.set_result(refusal)
+
+    def ask_memory(self) -> asyncio.Future[dict[str, Any]]:
+        """Ask what memory it uses. Cancelled when it ends, or is asked again."""
+        if self.report is not None:
+            self.report.cancel()
+        self.report = self._loop.create_future()
+        self.asked += 1
+        self.channel.send({"type": "memory", "number": self.asked})
+        return self.report
+
+    def tell_memory(self, number: int, report: dict[str, Any]) -> None:
+        """Record its answer to `ask_memory`."""
+        if number == self.asked and self.report is not None and not self.report.done():
+            self.report.set_result(report)
 
     def send(self, message: Message) -> None:
         """Send one message."""

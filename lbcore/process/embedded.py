@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from lbcore.api.operating import PingSwitch
 from lbcore.api.runtime import Runtime
 from lbcore.api.server import AdminServer, is_wanted
 from lbcore.config.dynamic import DynamicConfig
@@ -188,6 +189,9 @@ class Proxy:
     def _want(self, merged: DynamicConfig) -> None:
         self._publication.want(self._with_middlewares(merged))
 
+    async def _ask_memory(self) -> dict[int, dict[str, Any]]:
+        return {0: {**self._plane.memory()}} if self._plane is not None else {}
+
     def _in_force(self, prepared: Prepared) -> None:
         self.disabled = prepared.table.disabled
         assert self._agents is not None
@@ -216,6 +220,9 @@ class Proxy:
         try:
             self._plane = make_plane(asyncio.get_running_loop(), self._static, self._region, 0, admin_url)
             self._plane.share_loop()
+            failing = self._static.ping.terminating_status_code if self._static.ping is not None else None
+            self._runtime.ping = PingSwitch(failing, self._plane.fail_ping)
+            self._runtime.ask_memory = self._ask_memory
             publisher = Publisher(self._region, admin_url, own_routers(self._static))
             workers = _OnePlane(self._plane, self._region)
             self._publication = Publication(

@@ -9,19 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 from lbcore.config.static import Log
+from lbcore.config.static.log import LEVELS
 from lbcore.process.colour import BLUE, BOLD, CYAN, DIM, GREEN, RED, RESET, YELLOW
 from lbcore.process.log_file import LogFile
 
-LEVELS = {
-    "TRACE": 5,
-    "DEBUG": logging.DEBUG,
-    "INFO": logging.INFO,
-    "WARN": logging.WARNING,
-    "WARNING": logging.WARNING,
-    "ERROR": logging.ERROR,
-    "FATAL": logging.CRITICAL,
-    "PANIC": logging.CRITICAL,
-}
 _SHORT = {5: "TRC", logging.DEBUG: "DBG", logging.INFO: "INF", logging.WARNING: "WRN", logging.ERROR: "ERR"}
 _COLOURS = {5: CYAN, logging.DEBUG: BLUE, logging.INFO: GREEN, logging.WARNING: YELLOW, logging.ERROR: RED}
 _LONG = {5: "trace", logging.DEBUG: "debug", logging.INFO: "info", logging.WARNING: "warn", logging.ERROR: "error"}
@@ -32,6 +23,12 @@ def level_of(settings: Log, is_terminal: bool) -> str:
     if "level" in settings.model_fields_set or settings.file_path or not is_terminal:
         return settings.level
     return "INFO"
+
+
+def name_of(level: int) -> str:
+    """The name of a level, as `log.level` has it; that of the next lower one for a number between two of them."""
+    names = {number: name for name, number in reversed(LEVELS.items()) if name != "WARNING"}
+    return names[max((number for number in names if number <= level), default=min(names))]
 
 
 class CommonFormatter(logging.Formatter):
@@ -147,6 +144,7 @@ def replay(message: dict[str, Any], worker: int) -> None:
     fields = {
         "name": name,
         "levelno": int(message["level"]),
+        "levelname": logging.getLevelName(int(message["level"])),
         "msg": "%s",
         "args": (message["text"],),
         "created": float(message["created"]),

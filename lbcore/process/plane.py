@@ -25,6 +25,7 @@ from lbcore.transport.engine import Engine
 from lbcore.transport.reactor import Reactor
 
 LARGE = 500  # servers of a table that is freed in a thread, because it takes longer than a request may wait
+UNLIMITED = 1 << 40  # clients, where descriptors have no limit
 
 _log = logging.getLogger("lbcore.access_log")
 
@@ -46,6 +47,7 @@ class DataPlane:
         self._worker = worker
         self._admin = admin
         self._ping = Ping()
+        self._ping_fails = self._terminates = False
         self._challenges = Challenges()
         self._staples: dict[str, bytes] = {}  # OCSP responses, by the fingerprint of their certificate
         self._state = State(region, worker, loop)
@@ -160,10 +162,32 @@ class DataPlane:
             self._staples.pop(name, None)
         self._staples.update(added)
 
+    def follow_log_level(self) -> None:
+        """Do what the level of the log asks for, after it was changed."""
+        if self._watch.follow_log_level():
+            self._engine.watch(self._watch.observer)
+
+    def memory(self) -> dict[str, dict[str, int | None]]:
+        """What this process keeps for its next use, and its connections. O(servers)."""
+        found: dict[str, dict[str, int | None]] = {name: {**part} for name, part in self._engine.memory().items()}
+        connections = found["connections"]
+        connections["mostClients"] = most if (most := connections["mostClients"] or 0) < UNLIMITED else None
+        return found
+
+    def fail_ping(self, fails: bool) -> None:
+        """Answer pings as `terminate` does, or as usual again."""
+        self._ping_fails = fails
+        self._set_ping()
+
     def terminate(self) -> None:
         """Answer pings with the status of an instance that is about to stop; everything else continues."""
+        self._terminates = True
+        self._set_ping()
+
+    def _set_ping(self) -> None:
         if self._static.ping is not None:
-            self._ping.terminate(self._static.ping.terminating_status_code)
+            fails = self._ping_fails or self._terminates
+            self._ping.answer_with(self._static.ping.terminating_status_code if fails else 200)
 
     def stop_accepting(self) -> None:
         """Close the listening sockets of this process."""

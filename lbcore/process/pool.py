@@ -11,7 +11,7 @@ import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from lbcore.api.runtime import WorkerState
 from lbcore.process import log
@@ -26,6 +26,7 @@ START_ATTEMPTS = 3  # consecutive failed starts of a slot that end the instance,
 STABLE_S = 5.0  # a worker that has served for this time is replaced at once when it ends
 BACKOFF_S = (0.1, 5.0)  # wait after quicker ends, from the second on: first and longest, doubled each time
 PREPARE_S = 60.0  # a worker whose loop turns, but that has not prepared a configuration after this time, is killed
+MEMORY_S = 2.0  # longest wait for what workers say of their memory
 CHALLENGE_S = 5.0  # longest wait for workers to answer the challenges of certificate authorities
 PULSE_S = 0.25  # interval between two checks of the heartbeats
 QUIET_S = 1.0  # when a worker's loop has not turned for this time, another worker accepts on its sockets, too
@@ -81,6 +82,7 @@ class Pool:
         self._challenges = b""  # the `challenges` message in force, encoded
         self._challenges_number = 0
         self._staples: dict[str, str] = {}  # OCSP responses in base64, by the fingerprint of their certificate
+        self._standing: dict[str, Message] = {}  # what was told to all workers and still holds, by type
         self._challenged = asyncio.Event()  # a worker has confirmed challenges
         self._filled = False  # every slot has had a ready worker
         self._leaving = asyncio.Event()
@@ -256,10 +258,30 @@ class Pool:
         """Process ids of the workers."""
         return [child.pid for child in self._children.values()]
 
+    def tell(self, message: Message) -> None:
+        """Tell the workers what holds from now on, also those that start later. It replaces a message of its type."""
+        self._standing[message["type"]] = message
+        for child in self._children.values():
+            child.send(message)
+
+    def set_log_level(self, level: int) -> None:
+        """Make the workers log from a level on."""
+        self.tell({"type": "log_level", "level": level})
+
+    def fail_ping(self, fails: bool) -> None:
+        """Make the workers answer pings as `terminate` does, or as usual again."""
+        self.tell({"type": "ping", "fails": fails})
+
     def terminate(self) -> None:
         """Make the workers answer pings with the status of an instance that is about to stop."""
-        for child in self._children.values():
-            child.send({"type": "terminate"})
+        self.tell({"type": "terminate"})
+
+    async def ask_memory(self) -> dict[int, dict[str, Any]]:
+        """What memory each worker uses, as it says itself, by its index; without those that do not answer soon."""
+        asked = {child.index: child.ask_memory() for child in self._children.values() if child.started}
+        if asked:
+            await asyncio.wait(asked.values(), timeout=MEMORY_S)
+        return {index: each.result() for index, each in asked.items() if each.done() and not each.cancelled()}
 
     def reopen(self) -> None:
         """Make the workers reopen their access logs."""
@@ -322,6 +344,8 @@ class Pool:
         impatience = asyncio.get_running_loop().call_later(START_S, self._give_up, child)
         try:
             child.send(hello)
+            for message in self._standing.values():
+                child.send(message)
             if self._in_force is not None:
                 self._bring(child, self._in_force)
             outcome = await child.wait()
@@ -335,8 +359,9 @@ class Pool:
             child.channel.close()
             del self._children[index]
             self._region.clear_worker(index)
-            if child.answer is not None:
-                child.answer.cancel()
+            for waited in (child.answer, child.report):
+                if waited is not None:
+                    waited.cancel()
             self._pass_sockets()
             self._changed.set()
 
@@ -369,6 +394,8 @@ class Pool:
                         self._challenged.set()
                     case "committed":
                         self._note_committed(child, int(message["generation"]))
+                    case "memory":
+                        child.tell_memory(int(message["number"]), dict(message["report"]))
                     case "log":
                         log.replay(message, child.index)
                     case unknown:

@@ -14,6 +14,7 @@ from typing import Any
 import uvloop
 
 from lbcore import __version__
+from lbcore.api.operating import LogLevel, PingSwitch, Stop
 from lbcore.api.runtime import Runtime
 from lbcore.api.server import AdminServer, is_wanted
 from lbcore.api.watch import ServiceWatch
@@ -50,6 +51,7 @@ EXIT_STOPPED = 0  # by a signal
 EXIT_CONFIG = 1  # configuration refused, or an address that cannot be listened on
 SWITCH_S = 0.001  # longest time that a compiling thread keeps the GIL while the loop with the health checks waits
 EXIT_WORKERS = 3  # the workers cannot be started
+OWN_LOGGER = logging.getLogger("lbcore")  # the one whose level can be changed, unless the whole log is lbcore's
 STOP_S = 2.0  # a worker that has not exited this time after its grace is killed
 
 _log = logging.getLogger("lbcore.process")
@@ -68,8 +70,10 @@ class Supervisor:
         starter: Starter | None = None,
         dynamic: DynamicConfig | None = None,
         greet: Greet | None = None,
+        logger: logging.Logger = OWN_LOGGER,
     ) -> None:
         self._static = static
+        self._logger, self._configured_level = logger, logger.level
         self._greet = greet
         self._listeners = listeners
         self._notifier = notifier
@@ -109,11 +113,16 @@ class Supervisor:
         connect_rest(static, providers, self._aggregator, self._runtime)
         self._runtime.providers = lambda: self._aggregator.states
         self._runtime.read_again = self._read_again
+        self._runtime.ask_memory = self._pool.ask_memory
+        self._runtime.log_level = LogLevel(log.name_of(logger.getEffectiveLevel()), self._set_log_level)
+        failing = static.ping.terminating_status_code if static.ping is not None else None
+        self._runtime.ping = PingSwitch(failing, self._pool.fail_ping)
         self._accepting_s, self._graces_s = accepting_of(static), graces_of(static)
         self._grace_s = max(self._graces_s.values(), default=0.0)
         self._left: set[str] = set()  # entry points that have stopped accepting
         self._stop = asyncio.Event()  # first SIGTERM or SIGINT: drain
         self._stop_now = asyncio.Event()  # second
+        self._runtime.stop = Stop(*self._times(), self._stop.set, self._stop.is_set)
         self._is_in_foreground = standard.is_in_foreground()
         self._is_announced = False  # the addresses of API and metrics were logged
         self._told = 0  # number of the last configuration whose changes were logged
@@ -146,6 +155,7 @@ class Supervisor:
                 loop.remove_signal_handler(number)
             if self._admin is not None:
                 self._admin.close()
+            self._logger.setLevel(self._configured_level)
 
     def _services(self) -> list[Coroutine[Any, Any, None]]:
         services = [self._aggregator.run(), self._publication.run(), self._health.run()]
@@ -180,6 +190,18 @@ class Supervisor:
         _log.info("reload by the API")
         self._aggregator.reload()
 
+    def _set_log_level(self, level: int | None) -> None:
+        """Log from a level on, in all processes; None: as configured."""
+        self._logger.setLevel(self._configured_level if level is None else level)
+        self._pool.set_log_level(self._logger.getEffectiveLevel())
+
+    def _times(self) -> tuple[float, float]:
+        """How many seconds the end takes at most: accepting, and then draining."""
+        longest_s = max(self._accepting_s.values(), default=0.0)
+        # An entry point that closes early drains while the others still accept.
+        drains = (self._graces_s[name] - (longest_s - accept_s) for name, accept_s in self._accepting_s.items())
+        return longest_s, max(drains, default=0.0)
+
     def hello(self, worker: int) -> tuple[Message, list[int]]:
         """The first message for a worker, and the descriptors it inherits."""
         owners = [
@@ -200,7 +222,7 @@ class Supervisor:
             "listeners": listeners,
             "static": to_json(self._static),
             "grace_s": self._grace_s,
-            "log_level": logging.getLogger().getEffectiveLevel(),
+            "log_level": self._logger.getEffectiveLevel(),
             "admin": self._admin.url if self._admin else "",
         }
         own = [self._region.fd, *([self._admin.address] if self._admin else [])]
@@ -241,11 +263,7 @@ class Supervisor:
 
     async def _shut_down(self, pool: asyncio.Task[None]) -> None:
         """Accept on each entry point for its requestAcceptGraceTimeout, drain it, then stop the workers."""
-        longest_s = max(self._accepting_s.values(), default=0.0)
-        # An entry point that closes early drains while the others still accept.
-        drain_s = max(
-            (self._graces_s[name] - (longest_s - accept_s) for name, accept_s in self._accepting_s.items()), default=0.0
-        )
+        longest_s, drain_s = self._times()
         plan = f"accepting for {longest_s:g} s more, then draining for {drain_s:g} s at most"
         self._notifier.stopping(plan)
         _log.info("stopping: %s", plan)
@@ -308,7 +326,7 @@ def main(
         sys.stderr.write(f"lbcore: cannot open the log {settings.file_path}: {error.strerror}\n")
         return EXIT_CONFIG
     greet = greeting(workers_of(workers), config_path, is_coloured) if sys.stderr.isatty() else None
-    return supervise(static, workers, config_path, reopen_log, starter, dynamic, greet)
+    return supervise(static, workers, config_path, reopen_log, starter, dynamic, greet, logging.getLogger())
 
 
 def supervise(
@@ -319,8 +337,10 @@ def supervise(
     starter: Starter | None = None,
     dynamic: DynamicConfig | None = None,
     greet: Greet | None = None,
+    logger: logging.Logger = OWN_LOGGER,
 ) -> int:
-    """`main` with the logging of the caller. `greet` is called when all workers serve."""
+    """`main` with the logging of the caller. `greet` is called when all workers serve. `logger`: whose level is that of
+    the log."""
     count = workers_of(workers)
     raise_file_limit()
     sys.setswitchinterval(SWITCH_S)
@@ -341,7 +361,7 @@ def supervise(
             readers = ThreadPoolExecutor(thread_name_prefix="lbcore", initializer=work_last)
             asyncio.get_running_loop().set_default_executor(readers)
             try:
-                supervisor = Supervisor(static, count, listeners, notifier, reopen_log, starter, dynamic, greet)
+                supervisor = Supervisor(static, count, listeners, notifier, reopen_log, starter, dynamic, greet, logger)
             except OSError as error:
                 raise ConfigError([Problem("", f"cannot start: {error}")]) from error
             await supervisor.run()

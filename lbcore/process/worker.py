@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import uvloop
 
+from lbcore.api.used import own
 from lbcore.config.static import StaticConfig
-from lbcore.errors import typed_message_of
+from lbcore.errors import system_message_of, typed_message_of
 from lbcore.native.slices import give_way, serve_first
 from lbcore.process.control import Channel, ControlError, Message
 from lbcore.process.dumps import forbid_core_dumps
@@ -73,6 +74,9 @@ class Worker:
     """One worker process, driven by the messages of its supervisor.
 
     hello       worker, static, region, listeners, log_level: the first message, once. Answered by `started`.
+    log_level   level: a number of Python's logging, from which on to log from now on.
+    ping        fails: whether pings are answered as by an instance that is about to stop.
+    memory      number: say what memory is used. Answered by `memory` with the same number and a `report`.
     part        place, entries: a part of the configuration that the next `prepare` is about.
     prepare     generation, base, dynamic, gone, same_tls, slots: compile, while traffic continues. It tells what is
                 other than in `base`, the configuration that this worker runs; 0: it tells all. Answered by `prepared`,
@@ -106,6 +110,7 @@ class Worker:
         self._publications: asyncio.Queue[Message] = asyncio.Queue()
         self._done = asyncio.Event()
         self._draining: asyncio.Task[None] | None = None
+        self._reports: set[asyncio.Task[None]] = set()  # of memory, that are being made
         self._left: list[asyncio.Task[None]] = []  # the draining of entry points while others accept
         self._grace_s = 0.0
         self._graces: dict[str, float] = {}  # by entry point
@@ -167,6 +172,16 @@ class Worker:
                     assert self._plane is not None, "hello comes first"
                     added = {name: base64.b64decode(text) for name, text in message["added"].items()}
                     self._plane.set_staples(added, message["gone"])
+                case "log_level":
+                    logging.getLogger().setLevel(int(message["level"]))
+                    if self._plane is not None:
+                        self._plane.follow_log_level()
+                case "ping":
+                    if self._plane is not None:
+                        self._plane.fail_ping(bool(message["fails"]))
+                case "memory":
+                    self._reports.add(task := asyncio.create_task(self._report_memory(int(message["number"]))))
+                    task.add_done_callback(self._reports.discard)
                 case "terminate":
                     if self._plane is not None:
                         self._plane.terminate()
@@ -254,6 +269,14 @@ class Worker:
         certificates = {name: (str(text), str(key)) for name, (text, key) in message["certificates"].items()}
         self._plane.set_challenges(message["texts"], certificates)
         self._channel.send({"type": "challenged", "number": int(message["number"])})
+
+    async def _report_memory(self, number: int) -> None:
+        report: Message = {**self._plane.memory()} if self._plane is not None else {}
+        try:
+            report |= await asyncio.to_thread(own)
+        except OSError as error:
+            report["problem"] = f"/proc cannot be read: {system_message_of(error)}"
+        self._channel.send({"type": "memory", "number": number, "report": report})
 
     def _adopt(self, worker: int) -> None:
         if self._plane is None or worker in self._adopted or self._draining is not None:

@@ -105,7 +105,7 @@ cdef class EntryPoint:
         return route is not None and self.options_by_router.get(route.root) != self.options_of(server_name)
 
     def watch(self, Observer observer) -> None:
-        """Have every exchange from now on noted."""
+        """Have every exchange from now on noted. observer: None = none of them."""
         self.observer = observer
 
     def trace(self, tracer, bint unrouted) -> None:

@@ -274,6 +274,11 @@ cdef Exchange exchange_take(EntryPoint entry_point, ClientStream client, Dialer 
     return exchange
 
 
+def exchanges_kept() -> int:
+    """The number of exchanges that wait for their next use, for a report."""
+    return kept.count
+
+
 cdef void exchange_give(Exchange given) noexcept:
     """The exchange is over and nothing of it is read any more."""
     cdef WholeExchange exchange = <WholeExchange>given

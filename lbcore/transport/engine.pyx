@@ -2,6 +2,10 @@
 
 import socket
 
+from lbcore.http.buffer import bytes_kept as buffer_bytes_kept
+from lbcore.http.heap import bytes_kept as block_bytes_kept
+from lbcore.proxy.whole import exchanges_kept
+
 from lbcore.http.heap cimport heap_adopt
 from lbcore.observability.observer cimport Observer
 from lbcore.observability.tracer cimport Tracer
@@ -15,6 +19,7 @@ from lbcore.transport.connection cimport ClientConnection
 from lbcore.transport.dialer cimport SocketDialer
 from lbcore.transport.listener cimport Listener
 from lbcore.transport.mirror_stream cimport MirrorStream
+from lbcore.transport.pool cimport Pool
 from lbcore.transport.reactor cimport Reactor
 from lbcore.transport.reserve cimport Reserve
 from lbcore.transport.udp_endpoint cimport UdpEndpoint
@@ -74,6 +79,23 @@ cdef class Engine:
         self.advertised = {name: static.entry_points[name].http3.advertised_port for name in static.quic_points}
         self.connections_by_point = {name: set() for name in self.entry_points}
         self.reserve = self.reactor.relief = Reserve(list(self.connections_by_point.values()), region, worker)
+
+    def watch(self, Observer observer) -> None:
+        """Have every exchange from now on noted by another observer. None: by none."""
+        for entry_point in self.entry_points.values():
+            (<EntryPoint>entry_point).watch(observer)
+
+    def memory(self) -> dict:
+        """What this process keeps for its next use, and its connections, for a report. O(servers)."""
+        cdef Py_ssize_t pooled = 0
+        for server in self.servers.values():
+            if (<Server>server).pool is not None:
+                pooled += (<Pool>(<Server>server).pool).count
+        self.reserve.measure()
+        return {
+            "kept": {"bufferBytes": buffer_bytes_kept(), "blockBytes": block_bytes_kept(), "exchanges": exchanges_kept()},
+            "connections": {"clients": self.connections, "mostClients": self.reserve.most, "pooled": pooled},
+        }
 
     def share_loop(self) -> None:
         """Declare that other tasks use the loop as well."""

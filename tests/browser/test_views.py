@@ -287,7 +287,8 @@ def test_what_is_wrong_beside_servers_is_told(browser: Browser, tmp_path: Path) 
                 expect(row).to_contain_text("cannot be read")
                 expect(row).to_contain_text("nothing of it runs")
                 expect(page.locator(".problem", has_text="Refused")).to_have_count(0)
-                expect(page.locator(".facts")).to_contain_text(re.compile("Access logon.*Metricsoff.*Tracingon"))
+                facts = page.locator(".facts").first
+                expect(facts).to_contain_text(re.compile("Access logon.*Metricsoff.*Tracingon"))
                 expect(page.locator(".problem", has_text="of the access log lost")).to_be_visible()
                 page.goto(f"{url}#/routers?state=down")
                 expect(page.locator("tbody tr")).to_have_count(1)  # without any traffic

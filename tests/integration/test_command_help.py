@@ -37,7 +37,7 @@ def test_each_command_that_asks_has_json_and_nearly_each_can_watch() -> None:
         options = {option for parameter in context.command.params for option in parameter.opts}
         if isinstance(context.command, AskingCommand) and context.info_name != "renew":
             assert "--json" in options, context.command_path
-        looks = ("status", "top", "routes", "weights", "explain", "healthcheck")
+        looks = ("status", "top", "routes", "weights", "explain", "healthcheck", "log-level", "ping", "memory")
         if context.info_name in (*looks, "drain", "undrain", "eject", "reset", "reload"):
             assert {"--json", "--watch", "--interval", "--count"} <= options, context.command_path
 
@@ -101,7 +101,7 @@ def bash(text: str, words: str, folder: Path) -> list[str]:
 
 def test_bash_completes_commands_options_and_nothing_of_an_instance_that_is_away(tmp_path: Path) -> None:
     text = script("bash")
-    assert bash(text, "lbcore st", tmp_path) == ["status"]
+    assert bash(text, "lbcore sta", tmp_path) == ["status"]
     assert "--sort" in bash(text, "lbcore top --so", tmp_path)
     assert bash(text, "lbcore top --sort err", tmp_path) == ["errors"]
     assert bash(text, "lbcore weights sh", tmp_path) == []
@@ -136,7 +136,7 @@ def test_fish_completes_with_what_was_installed(tmp_path: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, env=environ, check=True)
         return [line.partition("\t")[0] for line in done.stdout.splitlines()]
 
-    assert completed("lbcore st") == ["status"]
+    assert completed("lbcore sta") == ["status"]
     assert completed("lbcore top --so") == ["--sort"]
     assert completed("lbcore top --sort err") == ["errors"]
 
@@ -155,7 +155,7 @@ def test_zsh_completes_with_what_was_installed(tmp_path: Path) -> None:
         try:
             said = heard(ours, "ready> ", "")
             # The second one by what the first has loaded.
-            for typed, whole in (("st", "status"), ("top --sort err", "top --sort errors")):
+            for typed, whole in (("sta", "status"), ("top --sort err", "top --sort errors")):
                 os.write(ours, f"lbcore {typed}\t".encode())
                 said = heard(ours, f"lbcore {whole} ", said)
                 os.write(ours, b"\x15")  # the line is dropped

@@ -7,6 +7,10 @@ from pydantic import field_validator
 from lbcore.config.model import Change, Model, keys
 from lbcore.config.static.otlp import OtlpLog
 
+# The levels by name, as Python's logging numbers them; `NAMES`: those that a configuration may have.
+LEVELS = {"TRACE": 5, "DEBUG": 10, "INFO": 20, "WARN": 30, "WARNING": 30, "ERROR": 40, "FATAL": 50, "PANIC": 50}
+NAMES = tuple(name for name in LEVELS if name != "WARNING")
+
 
 def without_quotes(data: dict[str, Any], *keys: str) -> list[Change]:
     """Take quotes for those of a shell: in a list of flags of compose they are a part of the value."""

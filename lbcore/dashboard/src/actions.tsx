@@ -1,4 +1,4 @@
-// Changes of weights and of what takes requests: each with the token and a confirmation.
+// Changes of weights, of what takes requests, and of the instance itself: each with the token and a confirmation.
 
 import { signal } from "@preact/signals";
 import type { JSX } from "preact";
@@ -7,7 +7,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { Sign } from "./icons";
 import { split } from "./parts";
 import { ask, byId, connection, hello, liveOf } from "./store";
-import type { Node } from "./types";
+import type { End, LogLevel, Node, Ping } from "./types";
 
 interface Action {
   title: string;
@@ -15,7 +15,20 @@ interface Action {
   confirm: string;
   /** Weights to set by key of the member; undefined: nothing to fill in. */
   weights?: Record<string, number>;
-  send: (weights: Record<string, number>, force: boolean) => Promise<{ message?: string } | null>;
+  /** Texts to fill in. */
+  fields?: Field[];
+  /** It takes something away from those who send requests. */
+  grave?: boolean;
+  send: (weights: Record<string, number>, force: boolean, texts: Record<string, string>) => Promise<{ message?: string } | null>;
+}
+
+interface Field {
+  name: string;
+  label: string;
+  value: string;
+  /** One of these; undefined: any text. */
+  options?: string[];
+  hint?: string;
 }
 
 /** The token is known until the page is closed; it is stored nowhere. */
@@ -64,6 +77,80 @@ function weightsAction(service: Node, members: Node[], reset: boolean): void {
     ...(!reset && { weights: Object.fromEntries(now) }),
     send: (weights, force) => change(`${pathOf(service)}/weights${force ? "?force=true" : ""}`, reset ? "DELETE" : "PUT", reset ? undefined : weights),
   };
+}
+
+const LEVELS = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "PANIC"];
+
+/** A button that asks for a change of the instance; nothing where the page is read-only. */
+function InstanceButton({ text, action }: { text: string; action: () => Action }): JSX.Element | null {
+  if (!hello.value?.writable) return null;
+  return (
+    <button type="button" disabled={connection.value !== "live"} onClick={() => (pending.value = action())}>
+      {text}
+    </button>
+  );
+}
+
+export function LogLevelActions({ of }: { of: LogLevel }): JSX.Element | null {
+  const fields: Field[] = [
+    { name: "level", label: "Level", value: of.level === "DEBUG" ? "INFO" : "DEBUG", options: LEVELS },
+    { name: "for", label: "For", value: "10m", hint: "Like 30s, 10m, 2h; empty: until it is reset." },
+  ];
+  const set = (): Action => ({
+    title: "Change the level of the log",
+    effect: `It is ${of.level} now. The change concerns all processes of the instance. Afterwards the configured level, ${of.configured}, holds again.`,
+    confirm: "Change level",
+    fields,
+    send: (_, __, texts) => change("log-level", "PUT", { level: texts["level"], ...(texts["for"]?.trim() && { for: texts["for"].trim() }) }),
+  });
+  const reset = (): Action => ({
+    title: "Reset the level of the log",
+    effect: `The configured level, ${of.configured}, holds again.`,
+    confirm: "Reset level",
+    send: () => change("log-level", "DELETE"),
+  });
+  return (
+    <p class="actions">
+      <InstanceButton text="Change level…" action={set} />
+      {of.overridden && <InstanceButton text="Reset level…" action={reset} />}
+    </p>
+  );
+}
+
+export function PingActions({ of }: { of: Ping }): JSX.Element | null {
+  if (of.stopping) return null;
+  const fail = (): Action => ({
+    title: "Have /ping fail",
+    effect: `It answers ${of.failingStatus} until that is taken back, also across reloads. Load balancers in front send this instance no more requests; those that come are served.`,
+    confirm: "Have it fail",
+    grave: true,
+    send: () => change("ping", "POST", { action: "fail" }),
+  });
+  const ok = (): Action => ({
+    title: "Have /ping answer 200 again",
+    effect: "Load balancers in front send this instance requests again.",
+    confirm: "Answer 200",
+    send: () => change("ping", "POST", { action: "ok" }),
+  });
+  return <p class="actions">{of.failsSince ? <InstanceButton text="Answer 200 again…" action={ok} /> : <InstanceButton text="Have /ping fail…" action={fail} />}</p>;
+}
+
+export function StopActions({ of }: { of: End }): JSX.Element | null {
+  if (of.stopping) return null;
+  const accepting = of.acceptSeconds ? `It accepts connections for ${of.acceptSeconds} s more, while /ping fails.` : "It accepts no more connections at once.";
+  const draining = of.drainSeconds ? `Requests and connections that are under way have ${of.drainSeconds} s at most to end.` : "Requests and connections that are under way are cut.";
+  const stop = (): Action => ({
+    title: "Stop lbcore",
+    effect: `${accepting} ${draining} Then the process ends, and nothing answers here any more, unless a service manager starts it again.`,
+    confirm: "Stop lbcore",
+    grave: true,
+    send: () => change("stop", "POST"),
+  });
+  return (
+    <p class="actions">
+      <InstanceButton text="Stop lbcore…" action={stop} />
+    </p>
+  );
 }
 
 /** Whether weights of members can be changed: mirrors and fallbacks have none. */
@@ -119,11 +206,13 @@ export function Confirmation(): JSX.Element {
   const [force, setForce] = useState(false);
   const [sending, setSending] = useState(false);
   const [weights, setWeights] = useState<Record<string, number>>({});
+  const [texts, setTexts] = useState<Record<string, string>>({});
   useEffect(() => {
     setProblem("");
     setForce(false);
     setSending(false);
     setWeights(action?.weights ?? {});
+    setTexts(Object.fromEntries((action?.fields ?? []).map((each) => [each.name, each.value])));
     if (action && !box.current?.open) box.current?.showModal();
     if (!action) box.current?.close();
   }, [action]);
@@ -132,7 +221,7 @@ export function Confirmation(): JSX.Element {
     if (!action) return;
     setSending(true);
     try {
-      const answer = await action.send(weights, force);
+      const answer = await action.send(weights, force, texts);
       said.value = answer?.message ?? `Done: ${action.title}.`;
       pending.value = null;
     } catch (error) {
@@ -163,6 +252,23 @@ export function Confirmation(): JSX.Element {
                 />
               </label>
             ))}
+            {action.fields?.map((each) => (
+              <label key={each.name} class="field">
+                <span>{each.label}</span>
+                {each.options ? (
+                  <select value={texts[each.name] ?? each.value} onChange={(event) => setTexts({ ...texts, [each.name]: event.currentTarget.value })}>
+                    {each.options.map((option) => (
+                      <option key={option} value={option} selected={option === (texts[each.name] ?? each.value)}>
+                        {option}
+                      </option>
+                    ))}
+                  </select>
+                ) : (
+                  <input autocomplete="off" value={texts[each.name] ?? each.value} onInput={(event) => setTexts({ ...texts, [each.name]: event.currentTarget.value })} />
+                )}
+                {each.hint && <span class="muted">{each.hint}</span>}
+              </label>
+            ))}
             <label class="field">
               <span>Token</span>
               <input type="password" required autocomplete="off" value={token.value} onInput={(event) => (token.value = event.currentTarget.value)} />
@@ -177,7 +283,7 @@ export function Confirmation(): JSX.Element {
               <button type="button" onClick={() => (pending.value = null)}>
                 Cancel
               </button>
-              <button type="submit" class={force ? "danger" : "primary"} disabled={sending}>
+              <button type="submit" class={force || action.grave ? "danger" : "primary"} disabled={sending}>
                 {force ? `${action.confirm} all the same` : action.confirm}
               </button>
             </p>

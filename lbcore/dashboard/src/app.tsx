@@ -7,7 +7,7 @@ import { Confirmation } from "./actions";
 import { CertificatesView } from "./certificates";
 import { Spark } from "./curves";
 import { ExplainView } from "./explain";
-import { clock, count, counted, lasting, ms, percent, short } from "./format";
+import { clock, count, counted, lasting, moment, ms, percent, short } from "./format";
 import { HealthView } from "./health";
 import { Logo, Sign, State } from "./icons";
 import { InstanceView } from "./instance";
@@ -118,6 +118,23 @@ function Banners(): JSX.Element {
         )}
       </div>
       <div role="status">
+        {info.value?.end?.stopping && !lost && (
+          <p class="banner bad">
+            <Sign shape="triangle" />
+            <span>
+              <strong>lbcore is stopping</strong>: /ping fails, and when what is under way has ended, so does the process.
+            </span>
+          </p>
+        )}
+        {info.value?.ping?.failsSince && !info.value.ping.stopping && !lost && (
+          <p class="banner bad">
+            <Sign shape="triangle" />
+            <span>
+              <strong>/ping fails by hand</strong> since {moment(info.value.ping.failsSince)}: it answers {info.value.ping.status}, so load balancers in front send
+              this instance nothing. Requests that come are served. <a href={link("instance")}>Take it back</a>
+            </span>
+          </p>
+        )}
         {restartedAt.value > 0 && !lost && (
           <p class="banner note">
             <Sign shape="ramp" />

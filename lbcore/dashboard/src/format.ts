@@ -49,6 +49,17 @@ export function bytes(value: number): string {
   return `${digits(value, value < 10 ? 1 : 0)}${NARROW}${units[step]}`;
 }
 
+/** Bytes of memory, in units of 1024. */
+export function memory(value: number): string {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let step = 0;
+  while (value >= 1024 && step < units.length - 1) {
+    value /= 1024;
+    step++;
+  }
+  return `${digits(value, step > 0 && value < 100 ? 1 : 0)}${NARROW}${units[step]}`;
+}
+
 /** A duration in its two largest units. */
 export function lasting(milliseconds: number): string {
   const seconds = Math.max(0, Math.floor(milliseconds / 1000));

@@ -1,13 +1,16 @@
-// The instance: the last reload and what it changed, providers, workers.
+// The instance: its log, ping and end, the last reload and what it changed, providers, workers, memory.
 
 import type { JSX } from "preact";
 
-import { count, counted, lasting, moment, percent } from "./format";
+import { useState } from "preact/hooks";
+
+import { LogLevelActions, PingActions, StopActions } from "./actions";
+import { count, counted, lasting, memory as size, moment, percent } from "./format";
 import { State } from "./icons";
 import { Empty, Heading, NodeLink } from "./parts";
 import type { Condition } from "./state";
-import { hello, info, time, totals } from "./store";
-import type { Change, Info, Provider } from "./types";
+import { ask, connection, hello, info, time, totals } from "./store";
+import type { Change, Info, Memory, Provider } from "./types";
 
 const GIVES: Condition = { word: "read", shape: "dot", tone: "well", about: "Its last configuration was read." };
 const AWAY: Condition = { word: "cannot be read", shape: "broken", tone: "bad", about: "It could not be read the last time; what it gave before is in force." };
@@ -81,6 +84,120 @@ function Features({ of }: { of: Info["features"] }): JSX.Element {
   );
 }
 
+/** The log, the ping, the end: what they are now, and what changes them. */
+function Operation({ of }: { of: Info }): JSX.Element | null {
+  const { log, ping, end } = of;
+  if (!log && !ping && !end) return null;
+  return (
+    <section>
+      <h2>Operation</h2>
+      <dl class="facts">
+        {log && (
+          <div>
+            <dt>Level of the log</dt>
+            <dd>
+              {log.level}
+              <span class="muted">{log.overridden ? ` ${log.until ? `until ${moment(log.until)}` : "until it is reset"}, configured: ${log.configured}` : " as configured"}</span>
+              <LogLevelActions of={log} />
+            </dd>
+          </div>
+        )}
+        {ping && (
+          <div>
+            <dt>/ping</dt>
+            <dd>
+              answers {ping.status}
+              {ping.failsSince && <span class="muted"> by hand, since {moment(ping.failsSince)}, set by {ping.failedBy}</span>}
+              {ping.stopping && <span class="muted"> while lbcore is stopping</span>}
+              <PingActions of={ping} />
+            </dd>
+          </div>
+        )}
+        {end && (
+          <div>
+            <dt>Process</dt>
+            <dd>
+              {end.stopping ? "stopping" : "running"}
+              <StopActions of={end} />
+            </dd>
+          </div>
+        )}
+      </dl>
+      {!hello.value?.writable && <p class="muted">Read-only: set <code>api.token</code> to change this here.</p>}
+    </section>
+  );
+}
+
+/** The memory of each process, read when somebody asks. */
+function MemoryPart(): JSX.Element {
+  const [found, setFound] = useState<Memory>();
+  const [problem, setProblem] = useState("");
+  const [reading, setReading] = useState(false);
+  const read = async () => {
+    setReading(true);
+    try {
+      setFound(await ask<Memory>("memory"));
+      setProblem("");
+    } catch (error) {
+      setProblem((error as Error).message);
+    }
+    setReading(false);
+  };
+  const shown = (value: number | null | undefined) => (value === null || value === undefined ? "–" : size(value));
+  return (
+    <section>
+      <h2>Memory</h2>
+      <p class="actions">
+        <button type="button" disabled={reading || connection.value !== "live"} onClick={read}>
+          {found ? "Read memory again" : "Read memory"}
+        </button>
+      </p>
+      {problem && <p class="problem">{problem}</p>}
+      {found && (
+        <>
+          <p>
+            {found.totalBytes === null ? "The kernel does not tell how much it is in all" : `${size(found.totalBytes)} in all`}, at {moment(found.time)}.{" "}
+            {size(found.shared.residentBytes)} of that is shared by all processes, for {count(found.shared.services.used)} routers and services and{" "}
+            {count(found.shared.servers.used)} servers or members. Kept bodies of requests take {size(found.shared.bodies.usedBytes)} of at most{" "}
+            {size(found.shared.bodies.mostBytes)}. {count(found.queues.waiting)} of at most {count(found.queues.most)} requests wait in{" "}
+            {counted(found.queues.count, "queue")}.
+          </p>
+          <table class="list">
+            <caption class="sr">Memory</caption>
+            <thead>
+              <tr>
+                <th scope="col">Process</th>
+                <th scope="col" class="number">Proportional</th>
+                <th scope="col" class="number">Resident</th>
+                <th scope="col" class="number">Private</th>
+                <th scope="col" class="number">Heap free</th>
+                <th scope="col" class="number">Kept for reuse</th>
+                <th scope="col" class="number">Clients</th>
+              </tr>
+            </thead>
+            <tbody>
+              {found.processes.map((each) => (
+                <tr key={each.pid}>
+                  <td class="of-name">
+                    {each.name} <span class="muted">{each.pid}</span>
+                    {each.problem && <span class="cause">{each.problem}</span>}
+                  </td>
+                  <td class="number" data-title="Proportional">{shown(each.proportionalBytes)}</td>
+                  <td class="number" data-title="Resident">{shown(each.residentBytes)}</td>
+                  <td class="number" data-title="Private">{shown(each.privateBytes)}</td>
+                  <td class="number" data-title="Heap free">{shown(each.heap?.freeBytes)}</td>
+                  <td class="number" data-title="Kept for reuse">{shown(each.kept && each.kept.bufferBytes + each.kept.blockBytes)}</td>
+                  <td class="number" data-title="Clients">{each.connections ? count(each.connections.clients) : "–"}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </>
+      )}
+    </section>
+  );
+}
+
 export function InstanceView(): JSX.Element {
   const known = info.value;
   if (!known || !hello.value) return <Empty>Loading…</Empty>;
@@ -108,6 +225,7 @@ export function InstanceView(): JSX.Element {
         </p>
       ))}
       <Features of={known.features} />
+      <Operation of={known} />
       <section>
         <h2>Last reload</h2>
         <p>
@@ -204,6 +322,7 @@ export function InstanceView(): JSX.Element {
           </tbody>
         </table>
       </section>
+      <MemoryPart />
     </>
   );
 }

@@ -165,6 +165,58 @@ export interface Change {
   counts: { added: number; removed: number; changed: number };
 }
 
+export interface LogLevel {
+  level: string;
+  configured: string;
+  overridden: boolean;
+  until: string | null;
+}
+
+/** What /ping answers, and since when it fails by hand. */
+export interface Ping {
+  status: number;
+  failingStatus: number;
+  failsSince: string | null;
+  failedBy: string | null;
+  stopping: boolean;
+}
+
+export interface End {
+  stopping: boolean;
+  acceptSeconds: number;
+  drainSeconds: number;
+}
+
+/** Of a process, in bytes; null: the kernel does not tell. */
+export interface ProcessMemory {
+  name: string;
+  pid: number;
+  residentBytes: number | null;
+  proportionalBytes: number | null;
+  privateBytes: number | null;
+  swappedBytes: number | null;
+  heap?: { usedBytes: number; freeBytes: number } | null;
+  kept?: { bufferBytes: number; blockBytes: number; exchanges: number };
+  connections?: { clients: number; mostClients: number | null; pooled: number };
+  problem?: string;
+}
+
+export interface Memory {
+  time: string;
+  totalBytes: number | null;
+  processes: ProcessMemory[];
+  shared: {
+    mappedBytes: number;
+    residentBytes: number;
+    services: { used: number; most: number };
+    servers: { used: number; most: number };
+    keys: { overTime: number; held: number };
+    bodies: { usedBytes: number; mostBytes: number };
+  };
+  configuration: { generation: number; routers: number; services: number; middlewares: number; servers: number };
+  queues: { count: number; waiting: number; most: number };
+}
+
 export interface Info {
   version: string;
   problems: Problem[];
@@ -183,6 +235,10 @@ export interface Info {
   certificates: Certificate[];
   certificatesTotal?: number;
   workers: { index: number; pid: number; state: string; generation: number }[];
+  /** Null: another program decides about the log, or there is no ping, or another program ends the process. */
+  log: LogLevel | null;
+  ping: Ping | null;
+  end: End | null;
   tls?: string;
   logLinesLost?: number;
   accessLogLinesLost?: number;
