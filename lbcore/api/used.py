@@ -46,14 +46,15 @@ class _Info(ctypes.Structure):
 
 
 def heap() -> Used | None:
-    """The heap of this process in bytes: in use, and free, which libc keeps. None: this libc does not tell."""
+    """The heap of this process in bytes: what is allocated, also of it what nothing has touched yet, and what is free
+    and libc keeps. None: this libc does not tell."""
     try:
         ask = ctypes.CDLL(None).mallinfo2
     except (AttributeError, OSError):
         return None
     ask.restype = _Info
     info: Any = ask()
-    return {"usedBytes": info.uordblks + info.hblkhd, "freeBytes": info.fordblks}
+    return {"allocatedBytes": info.uordblks + info.hblkhd, "freeBytes": info.fordblks}
 
 
 def own() -> Used:

@@ -24,8 +24,9 @@ def memory(view: View) -> None:
     """Show what memory each process of a running instance uses, and how much of what is bounded is in use.
 
     Resident memory counts a page that processes share in each of them; proportional memory counts it once in all, so
-    its sum is what the instance uses. The kernel walks through all pages for it, so it is read when asked, and at most
-    once a second.
+    its sum is what the instance uses. Allocated and free are libc's heap; kept is what a worker keeps for its next use;
+    pooled are its connections to servers that can take a request. The kernel walks through all pages for a report, so
+    it is made when asked, and at most once a second.
 
     \b
     Exit codes:
@@ -43,12 +44,12 @@ def memory(view: View) -> None:
 def _table(found: dict[str, Any]) -> Table:
     from lbcore.remote.show import plain_table
 
-    numbers = (*SIZES, "heap used", "heap free", "kept", "clients", "pooled")
+    numbers = (*SIZES, "allocated", "free", "kept", "clients", "pooled")
     table = plain_table("process", "pid", *numbers, "", numbers=("pid", *numbers))
     for each in found["processes"]:
         heap, kept, connections = each.get("heap") or {}, each.get("kept") or {}, each.get("connections") or {}
         own = kept["bufferBytes"] + kept["blockBytes"] if kept else None
-        sizes = [*(each[f"{name}Bytes"] for name in SIZES), heap.get("usedBytes"), heap.get("freeBytes"), own]
+        sizes = [*(each[f"{name}Bytes"] for name in SIZES), heap.get("allocatedBytes"), heap.get("freeBytes"), own]
         counts = [str(connections.get(name, "-")) for name in ("clients", "pooled")]
         table.add_row(each["name"], str(each["pid"]), *map(size, sizes), *counts, each.get("problem", ""))
     return table
@@ -57,7 +58,7 @@ def _table(found: dict[str, Any]) -> Table:
 def _lines(found: dict[str, Any]) -> list[str]:
     shared, objects, queues = found["shared"], found["configuration"], found["queues"]
     services, servers, keys, bodies = (shared[name] for name in ("services", "servers", "keys", "bodies"))
-    counted = ", ".join(f"{objects[name]} {name}" for name in ("routers", "services", "middlewares", "servers"))
+    counted = ", ".join(f"{name} {objects[name]}" for name in ("routers", "services", "middlewares", "servers"))
     return [
         f"in all: {size(found['totalBytes'])}",
         f"shared by all: {size(shared['residentBytes'])} of {size(shared['mappedBytes'])} reserved;"

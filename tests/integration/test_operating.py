@@ -394,7 +394,7 @@ def test_the_memory_of_each_process_is_told(tmp_path: Path, half_dead: dict[str,
         assert found["totalBytes"] == sum(each["proportionalBytes"] for each in found["processes"])
         workers = [processes["worker 0"], processes["worker 1"]]
         for worker in workers:
-            assert worker["heap"] is None or worker["heap"]["usedBytes"] > 0
+            assert worker["heap"] is None or worker["heap"]["allocatedBytes"] > 0
             assert worker["connections"]["mostClients"] > 0
             assert worker["kept"]["bufferBytes"] >= 0
         assert sum(worker["kept"]["exchanges"] for worker in workers) > 0, "those of the requests before"

@@ -104,9 +104,9 @@ function Operation({ of }: { of: Info }): JSX.Element | null {
         )}
         {ping && (
           <div>
-            <dt>/ping</dt>
+            <dt>Answer to /ping</dt>
             <dd>
-              answers {ping.status}
+              {ping.status}
               {ping.failsSince && <span class="muted"> by hand, since {moment(ping.failsSince)}, set by {ping.failedBy}</span>}
               {ping.stopping && <span class="muted"> while lbcore is stopping</span>}
               <PingActions of={ping} />
@@ -145,7 +145,7 @@ function MemoryPart(): JSX.Element {
   };
   const shown = (value: number | null | undefined) => (value === null || value === undefined ? "–" : size(value));
   return (
-    <section>
+    <section class="memory">
       <h2>Memory</h2>
       <p class="actions">
         <button type="button" disabled={reading || connection.value !== "live"} onClick={read}>

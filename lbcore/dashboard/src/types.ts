@@ -195,7 +195,7 @@ export interface ProcessMemory {
   proportionalBytes: number | null;
   privateBytes: number | null;
   swappedBytes: number | null;
-  heap?: { usedBytes: number; freeBytes: number } | null;
+  heap?: { allocatedBytes: number; freeBytes: number } | null;
   kept?: { bufferBytes: number; blockBytes: number; exchanges: number };
   connections?: { clients: number; mostClients: number | null; pooled: number };
   problem?: string;
