@@ -343,15 +343,17 @@ cdef class Attempting(RequestWay):
         cdef LoadBalancer balancer = self.attempt.balancer
         cdef Server server
         cdef list failed = decision.failed, path = decision.path
+        cdef bint further = decision.further
         decision.failed = [self.attempt.server] if failed is None else failed + [self.attempt.server]
         if self.rivals is not None:
             decision.failed += [(<Attempt>item).server for item in self.rivals]
         decision.path = None
+        decision.further = True
         self.set_asker()
         try:
             server = balancer.choose(self.asker, decision)
         finally:
-            decision.failed, decision.path = failed, path      # they have not failed so far
+            decision.failed, decision.path, decision.further = failed, path, further       # they have not failed so far
             decision.queue = decision.session_server = None    # nothing waits for a further attempt
             decision.on_trial = False
         return server

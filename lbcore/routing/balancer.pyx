@@ -168,7 +168,7 @@ cdef class Balancer(Service):
         if self.limited and self.is_full(decision):
             return -1
         for attempt in range(DRAWS):
-            index = self.picker.pick(self.cell, asker, attempt)
+            index = self.picker.pick(self.cell, asker, attempt, decision.further)
             if index < 0:
                 return -1
             cell = self.cells[index]

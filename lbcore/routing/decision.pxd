@@ -38,6 +38,7 @@ cdef class Decision:
     cdef list failed                   # Members, and LoadBalancers, that could not be reached and are not tried again; None = none
     cdef list tried                    # the LoadBalancer of each server tried in vain since the last fallback; None = none
     cdef int most_tries                # most servers of one LoadBalancer that are tried in vain; a route may set it
+    cdef bint further                  # for a further attempt, because one has failed or is slow: see `Picker.pick`
     cdef bint spent                    # MOST_IN_ALL is reached: only servers of a fallback are tried
     cdef list fallen                   # Failovers of which only the fallback is asked from now on; None = none
     cdef list path                     # (service, index of its member; -1 = none) of each level; None = not recorded

@@ -89,7 +89,7 @@ cdef class Decision:
         self.drawn = None
         self.failed = None
         self.tried = self.fallen = None
-        self.spent = False
+        self.spent = self.further = False
         if self.path is not None:
             self.path.append((step.service, 1))
         self.start = self.savepoint()
@@ -118,6 +118,7 @@ cdef class Decision:
         return self.forget_choice()
 
     cdef int forget_choice(self) except -1:
+        """Undo all results since `start`, for a further attempt, except copies."""
         cdef Savepoint before = self.start
         if self.mirrors is not None:
             before.mirrors = len(self.mirrors)
@@ -128,6 +129,7 @@ cdef class Decision:
         if self.path is not None:
             self.path = self.path[:before.path]
         self.on_trial = False
+        self.further = True
         return self.go_back(before)
 
     cdef int choose_anew(self) except -1:
@@ -139,7 +141,7 @@ cdef class Decision:
 
     cdef void clear(self) noexcept:
         self.balancer = None
-        self.slot_taken = self.on_trial = self.spent = False
+        self.slot_taken = self.on_trial = self.spent = self.further = False
         self.since_ns = 0
         self.most_tries = MOST_TRIES
         memset(&self.start, 0, sizeof(self.start))     # the savepoint of an empty decision

@@ -17,7 +17,7 @@ cdef int build_cycle(Cycle* cycle, const uint32_t* weights, Py_ssize_t count) ex
 
 cdef class Picker:
     cdef int build(self, const uint32_t* weights, ServerCell** cells, Py_ssize_t count) except -1
-    cdef Py_ssize_t pick(self, ServiceCell* cell, Asker asker, int attempt) except -2
+    cdef Py_ssize_t pick(self, ServiceCell* cell, Asker asker, int attempt, bint further) except -2
     cdef void note(self, Load* load, uint64_t latency_ns, uint64_t now_ns) noexcept
 
 

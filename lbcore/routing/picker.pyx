@@ -64,6 +64,12 @@ cdef void scale_down(uint32_t* weights, Py_ssize_t count) noexcept:
             weights[i] = max(1, <uint32_t>(weight * (CYCLE_LIMIT - count) // total))
 
 
+cdef inline uint64_t turn(ServiceCell* cell, bint further) noexcept:
+    """The number of a pick. Further attempts have numbers of their own: where one server of two is slow or down, each request that
+    began there would have the next one begin there, too."""
+    return atomic_add_u64(&cell.further if further else &cell.sequence, 1)
+
+
 cdef class Picker:
     """Immutable between two calls of `build`."""
 
@@ -71,8 +77,12 @@ cdef class Picker:
         """Take over the members that may be picked, those with a weight above 0. The arrays outlive the picker."""
         return 0
 
-    cdef Py_ssize_t pick(self, ServiceCell* cell, Asker asker, int attempt) except -2:
-        """The index of a member, or -1 if none may be picked. `attempt`: number of earlier picks for the same request."""
+    cdef Py_ssize_t pick(self, ServiceCell* cell, Asker asker, int attempt, bint further) except -2:
+        """The index of a member, or -1 if none may be picked.
+
+        attempt  number of earlier picks for this one: their members were passed over.
+        further  it is for a further attempt (`Decision.further`), and does not change what first ones get.
+        """
         return -1
 
     cdef void note(self, Load* load, uint64_t latency_ns, uint64_t now_ns) noexcept:
@@ -90,10 +100,10 @@ cdef class RoundRobin(Picker):
     cdef int build(self, const uint32_t* weights, ServerCell** cells, Py_ssize_t count) except -1:
         return build_cycle(&self.cycle, weights, count)
 
-    cdef Py_ssize_t pick(self, ServiceCell* cell, Asker asker, int attempt) except -2:
+    cdef Py_ssize_t pick(self, ServiceCell* cell, Asker asker, int attempt, bint further) except -2:
         if self.cycle.period == 0:
             return -1
-        return self.cycle.order[atomic_add_u64(&cell.sequence, 1) % <uint64_t>self.cycle.period]
+        return self.cycle.order[turn(cell, further) % <uint64_t>self.cycle.period]
 
 
 @cython.final
@@ -125,7 +135,7 @@ cdef class LeastOf(Picker):
         alias_build(&self.alias, self.weights, count, self.kind == COST_WAITING or self.kind == COST_PEAK)
         return 0
 
-    cdef Py_ssize_t pick(self, ServiceCell* cell, Asker asker, int attempt) except -2:
+    cdef Py_ssize_t pick(self, ServiceCell* cell, Asker asker, int attempt, bint further) except -2:
         cdef Alias* alias = &self.alias
         cdef uint64_t now
         cdef Py_ssize_t due
@@ -134,15 +144,16 @@ cdef class LeastOf(Picker):
         if self.kind == COST_WAITING:
             return pair_of(alias, self.weights, self.loads, &self.random, COST_WAITING, 0, 0)
         if self.kind == COST_QUEUE:
-            return least_of(alias, self.weights, self.loads, NULL, LEAST_SAMPLE, atomic_add_u64(&cell.sequence, 1), &self.random,
+            return least_of(alias, self.weights, self.loads, NULL, LEAST_SAMPLE, turn(cell, further), &self.random,
                             COST_QUEUE, 0, 0)
         now = coarse_ns()
-        due = sweep_next(&self.sweep, alias, self.loads, NULL, now)
-        if due >= 0:
-            return due
+        if not further:
+            due = sweep_next(&self.sweep, alias, self.loads, NULL, now)
+            if due >= 0:
+                return due
         if self.kind == COST_PEAK:
             return pair_of(alias, self.weights, self.loads, &self.random, COST_PEAK, now, KEEP_RATE)
-        return least_of(alias, self.weights, self.loads, NULL, LEAST_SAMPLE, atomic_add_u64(&cell.sequence, 1), &self.random,
+        return least_of(alias, self.weights, self.loads, NULL, LEAST_SAMPLE, turn(cell, further), &self.random,
                         COST_LATENCY, now, KEEP_RATE)
 
     cdef void note(self, Load* load, uint64_t latency_ns, uint64_t now_ns) noexcept:
@@ -221,11 +232,11 @@ cdef class Consistent(Picker):
             barred[found] = 1
         return found
 
-    cdef Py_ssize_t pick(self, ServiceCell* cell, Asker asker, int attempt) except -2:
+    cdef Py_ssize_t pick(self, ServiceCell* cell, Asker asker, int attempt, bint further) except -2:
         cdef uint64_t hash, limit
         cdef Py_ssize_t i, found
         if not self.key.read(asker, &hash):
-            hash = mix64(atomic_add_u64(&cell.sequence, 1))
+            hash = mix64(turn(cell, further))
         found = self.choice(hash, attempt)
         if self.spread == 0 or found < 0:
             return found

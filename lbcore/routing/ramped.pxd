@@ -12,4 +12,4 @@ cdef class Ramped(Picker):
     cdef uint32_t* rest                # weights of the members that are not in slow start, 0 for the others. Owned
     cdef Py_ssize_t count
     cdef bint any                      # at least one member is in slow start
-    cdef uint64_t position             # in the cycle
+    cdef uint64_t positions[2]         # in the cycle: of first attempts, and of further ones

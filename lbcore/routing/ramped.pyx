@@ -40,15 +40,15 @@ cdef class Ramped(Picker):
             build_cycle(&self.cycle, weights, count)
         return self.picker.build(self.rest, cells, count)
 
-    cdef Py_ssize_t pick(self, ServiceCell* cell, Asker asker, int attempt) except -2:
+    cdef Py_ssize_t pick(self, ServiceCell* cell, Asker asker, int attempt, bint further) except -2:
         cdef Py_ssize_t index, other
         if not self.any:
-            return self.picker.pick(cell, asker, attempt)
-        # A position of its own, because the strategy advances the one in the cell.
-        index = self.cycle.order[self.position % <uint64_t>self.cycle.period]
-        self.position += 1
+            return self.picker.pick(cell, asker, attempt, further)
+        # Positions of its own, because the strategy advances those in the cell.
+        index = self.cycle.order[self.positions[further] % <uint64_t>self.cycle.period]
+        self.positions[further] += 1
         if self.rest[index]:
-            other = self.picker.pick(cell, asker, attempt)
+            other = self.picker.pick(cell, asker, attempt, further)
             if other >= 0:
                 return other
         return index

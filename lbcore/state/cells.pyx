@@ -182,7 +182,7 @@ cdef class Cells(RegionMemory):
         return atomic_load_u64(&self.service(slot).changed_ns)
 
     def sequence(self, uint32_t slot):
-        """The picks of the service so far, over all workers."""
+        """The picks of the service so far, over all workers; those for further attempts are not among them."""
         self.check_service(slot)
         return atomic_load_u64(&self.service(slot).sequence)
 
@@ -264,6 +264,7 @@ cdef class Cells(RegionMemory):
             other.check_service(slot)
             service = self.service(slot)
             service.sequence = atomic_load_u64(&other.service(slot).sequence)
+            service.further = atomic_load_u64(&other.service(slot).further)
             service.mirrored = atomic_load_u64(&other.service(slot).mirrored)
             service.in_flight = atomic_load_u64(&other.service(slot).in_flight)
         for slot in servers:

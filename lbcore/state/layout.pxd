@@ -111,7 +111,7 @@ cdef struct Header:
 
 
 cdef struct ServiceCell:       # one per service; shared by all workers, atomic
-    uint64_t sequence          # picks taken so far: position in the round-robin cycle
+    uint64_t sequence          # picks taken so far, but for `further`: position in the round-robin cycle
     uint64_t mirrored          # requests seen by a mirroring service
     uint32_t down              # 1 = fewer children are up than the service needs; follows the children
     uint32_t unused
@@ -119,7 +119,7 @@ cdef struct ServiceCell:       # one per service; shared by all workers, atomic
     uint64_t in_flight         # exchanges not ended; kept for a service that counts those of its servers
     uint64_t sessions_kept     # requests that went to the member of their session
     uint64_t sessions_begun    # that were given a member for their session, a new or another one
-    uint64_t reserve[1]
+    uint64_t further           # picks for further attempts of requests, which have an order of their own
 
 
 cdef enum DownReason:          # bits of ServerCell.down

@@ -101,6 +101,7 @@ cdef class TcpConnection(ClientConnection):
             self.server.stats.responses[0] += 1
             self.balancer.note_failure(self.server)
         self.decision.exclude(self.server)
+        self.decision.further = True
         self.server = None
         return self.dial()
 

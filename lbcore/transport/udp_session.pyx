@@ -77,6 +77,7 @@ cdef class UdpSession(Channel):
             return False
         decision = Decision()
         if self.failed is not None:
+            decision.further = True
             for member in self.failed:
                 decision.exclude(member)
         read_address(<const sockaddr_storage*>self.name, &address)

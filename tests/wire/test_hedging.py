@@ -155,6 +155,34 @@ def test_one_server_after_the_other_up_to_all_attempts() -> None:
                 each.opened.set()
 
 
+@pytest.mark.parametrize("strategy", ["wrr", "leastconn"])
+@pytest.mark.parametrize("names", ["ab", "abc"])
+def test_hedges_leave_the_order_of_requests_and_have_one_of_their_own(strategy: str, names: str) -> None:
+    """Else each request begins at the slow one of two, and each is hedged."""
+    with recorders(*names) as servers:
+        slow, *others = servers
+        urls = [server.url for server in servers]
+        with driven(hedged(*urls, balancer={"strategy": strategy}, budget={"ratio": 1})) as lb:
+            for number in range(6 * len(servers)):
+                held = Held(slow)
+                turn = servers[number % len(servers)]
+                client = lb.client()
+                client.send(GET)
+                if turn is slow:
+                    assert held.asked.wait(TIMEOUT_S), f"request {number}"
+                    pass_time(lb)
+                answer = client.message()[2]
+                assert turn is slow or answer == turn.name, f"request {number}"
+                held.opened.set()
+                idle(lb, *servers)
+                client.close()
+            assert hedges(lb, slow) == [(0, 0)]
+            found = hedges(lb, *others)
+            assert sum(begun for begun, _ in found) == 6 and all(begun == won > 0 for begun, won in found)
+            if strategy == "wrr":
+                assert len(set(found)) == 1, "as many each"
+
+
 def test_by_the_clock_of_the_machine() -> None:
     with recorders("a", "b") as (a, b), edge(hedged(a.url, b.url, hedging={"after": "20ms"})) as lb:
         held = Held(a)

@@ -52,6 +52,32 @@ def test_as_many_attempts_as_are_allowed_and_other_servers_first() -> None:
         assert sum(counters(lb, f"all@file|{server.url}").retries for server in (a, b)) == 3
 
 
+@pytest.mark.parametrize("failure", ["down", "503"])
+def test_further_attempts_leave_the_order_of_requests(failure: str) -> None:
+    """Else all requests begin at a server that fails, if there is one more."""
+    with recorders("a", "b") as servers:
+        first = servers[0]
+        first.answer = lambda *request: (503, b"no")
+        if failure == "down":
+            first.close()
+        urls = [server.url for server in servers]
+        with edge(retrying(*urls, attempts=2, status=["503"], budget={"ratio": 1})) as lb:
+            for _ in range(10):
+                assert lb.ask(GET)[2] == b"b"
+            found = [counters(lb, f"all@file|{url}") for url in urls]
+            assert [each.requests for each in found] == [5, 10]
+            assert found[1].retries == 5
+
+
+def test_further_attempts_have_an_order_of_their_own() -> None:
+    with recorders("a", "b", "c") as servers:
+        servers[0].answer = lambda *request: (503, b"no")
+        with edge(retrying(*[server.url for server in servers], attempts=2, status=["503"])) as lb:
+            for _ in range(12):
+                assert status(lb.ask(GET)) == 200
+            assert [len(server.requests) for server in servers] == [4, 6, 6]
+
+
 def test_statuses_that_are_not_named_stand() -> None:
     with recorders("a") as (a,), edge(retrying(a.url, attempts=3, status=["503", "500-501"])) as lb:
         for given in (502, 404, 200):

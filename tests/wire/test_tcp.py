@@ -124,6 +124,16 @@ def test_an_unreachable_server_is_skipped_and_without_any_the_connection_is_clos
         assert lb.open_connections == 0
 
 
+def test_a_server_that_is_passed_over_leaves_the_order_of_connections() -> None:
+    """Else all of them begin at it, if there is one more."""
+    dead = f"127.0.0.1:{free_port()}"
+    with echoes("a") as (a,), edge(tcp([dead, address(a)])) as lb:
+        assert [first_line(lb) for _ in range(10)] == ["a"] * 10
+        slots = lb.proxy._publication.current.snapshot.slots.servers  # type: ignore[union-attr]
+        found = [lb.proxy._region.server_counters(slots[f"tcp:all@file|{each}"]) for each in (dead, address(a))]  # type: ignore[union-attr]
+        assert [each.requests for each in found] == [5, 10]
+
+
 def test_routers_by_client_address_and_the_rest_is_http() -> None:
     get = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
     with echoes("a") as (a,), serving() as web:
