@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from lbcore.config.decode import Decoded, nearest
 from lbcore.config.difference import OF_KIND, Difference, Key, Users, changed_names, qualify, references
 from lbcore.config.dynamic import DynamicConfig, HttpConfig, LoadBalancer, Router, Service
+from lbcore.config.hedged import without_effect
 from lbcore.config.middlewares import Middleware
 from lbcore.config.model import UNSUPPORTED, Object
 from lbcore.config.network import is_nowhere
@@ -16,6 +17,7 @@ from lbcore.config.report import SHOWN, with_places
 from lbcore.config.resolved import (
     entry_points_of,
     is_of_version_2,
+    routers_of_points,
     tcp_entry_points_of,
     tls_of,
     udp_entry_points_of,
@@ -69,6 +71,7 @@ class Linter:
         self._resolvers: dict[str, str] = {}  # by router
         self._services: dict[str, list[str]] = {}  # by service
         self._middlewares: dict[str, str] = {}  # by middleware
+        self._hedging: set[str] = set()  # middlewares that have it
         self._streams: tuple[DynamicConfig, Mapping[str, list[str]]] = DynamicConfig(), {}  # of TCP and UDP
 
     def lint(self, dynamic: DynamicConfig, checked: Checked, disabled: Collection[str] = ()) -> list[str]:
@@ -94,6 +97,9 @@ class Linter:
         found += [text for texts in in_order(self._old_rules, http.routers) for text in self._old_rules[texts]]
         found += [text for texts in in_order(self._services, http.services) for text in self._services[texts]]
         found += [self._middlewares[name] for name in in_order(self._middlewares, http.middlewares)]
+        for name in in_order(self._hedging, http.middlewares):
+            if text := without_effect(name, http, self._static, checked.users):
+                found.append(f"{_place(http.middlewares[name], 'middleware', name)}: {text}")
         of_streams = self._of_streams(dynamic)
         found += [*of_streams["services"], *_unused(http, self._static, checked), *of_streams["others"]]
         found += [self._resolvers[name] for name in in_order(self._resolvers, http.routers)]
@@ -144,7 +150,12 @@ class Linter:
 
     def _look_at_middleware(self, name: str, middleware: Middleware | None) -> None:
         self._middlewares.pop(name, None)
-        if middleware is None or middleware.faults or self._static.fleet is not None:
+        self._hedging.discard(name)
+        if middleware is None or middleware.faults:
+            return
+        if middleware.retry is not None and middleware.retry.hedging is not None:
+            self._hedging.add(name)
+        if self._static.fleet is not None:
             return
         for key, limit in (("rateLimit", middleware.rate_limit), ("inFlightReq", middleware.in_flight_req)):
             if limit is not None and limit.fleet_wide:
@@ -426,18 +437,7 @@ def _is_led_to(key: Key, users: Users, http: HttpConfig, static: StaticConfig) -
 
 def _is_of_points(name: str, http: HttpConfig, static: StaticConfig) -> bool:
     """Whether a middleware is that of an entry point of any router."""
-    points = {
-        point
-        for point, settings in static.entry_points.items()
-        if any(each in (name, name.rpartition("@")[0]) for each in settings.http.middlewares)
-    }
-    return bool(points) and any(
-        qualify(each, owner) == name
-        for owner, router in http.routers.items()
-        for point in entry_points_of(router, static)
-        if point in points
-        for each in static.entry_points[point].http.middlewares
-    )
+    return any(True for _ in routers_of_points(name, http, static))
 
 
 def _reached(wanted: set[str], objects: Mapping[str, Object], below: Callable[[str], list[str]]) -> set[str]:

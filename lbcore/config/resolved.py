@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from lbcore.config.difference import qualify
-from lbcore.config.dynamic import Router
+from lbcore.config.dynamic import HttpConfig, Router
 from lbcore.config.network import port_of
 from lbcore.config.router_tree import RouterTrees, router_trees
 from lbcore.config.rule import Rule, parse_rule, parse_tcp_rule
@@ -43,6 +43,23 @@ def trees_of(routers: Mapping[str, Router]) -> RouterTrees:
 def entry_points_of(router: Router, static: StaticConfig) -> Sequence[str]:
     """The entry points of a router. One below others has none: it gets its requests from them."""
     return () if router.parent_refs else _named_or_default(router.entry_points, static)
+
+
+def routers_of_points(middleware: str, http: HttpConfig, static: StaticConfig) -> Iterator[str]:
+    """The routers whose requests pass a middleware because an entry point names it."""
+    points = {
+        point
+        for point, settings in static.entry_points.items()
+        if any(each in (middleware, middleware.rpartition("@")[0]) for each in settings.http.middlewares)
+    }
+    for name, router in http.routers.items() if points else ():
+        if any(
+            qualify(each, name) == middleware
+            for point in entry_points_of(router, static)
+            if point in points
+            for each in static.entry_points[point].http.middlewares
+        ):
+            yield name
 
 
 def tcp_entry_points_of(router: TcpRouter, static: StaticConfig) -> Sequence[str]:

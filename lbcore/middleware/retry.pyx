@@ -7,7 +7,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
-from lbcore.http.span cimport Span, span_eq
+from lbcore.http.span cimport Span, span_bytes, span_eq
 from lbcore.middleware.base cimport PASS, Context, Middleware, Tries
 from lbcore.middleware.budget cimport RetryBudget
 from lbcore.state.holdings cimport State
@@ -23,9 +23,10 @@ cdef enum:
 cdef class RetryTries(Tries):
     """Pauses grow evenly to twice the first one, and are spread, so that requests that failed together do not come again together.
 
-    After a failure, what has an unknown method is repeated as in Traefik; it is not sent to two servers at once.
+    After a failure, what has an unknown method is repeated as in Traefik; it is not sent to two servers at once unless it is `hedged`.
     """
 
+    cdef frozenset hedged              # methods, bytes
     cdef double growth                 # of a pause, from one to the next
     cdef RetryBudget budget            # None: attempts are not limited all together
     cdef State state                   # where denied attempts are counted, if there is a budget
@@ -35,7 +36,7 @@ cdef class RetryTries(Tries):
         return self.repeats_unsafe or not (span_eq(method, b"POST", 4) or span_eq(method, b"PATCH", 5) or span_eq(method, b"LOCK", 4))
 
     cdef bint hedges(self, Request request) noexcept:
-        return self.hedge_ms > 0 and (self.repeats_unsafe or has_idempotent_method(request.head.method))
+        return self.hedge_ms > 0 and span_bytes(request.head.method) in self.hedged
 
     cdef void begin(self, uint64_t now_ns) noexcept:
         if self.budget is not None:
@@ -56,12 +57,6 @@ cdef class RetryTries(Tries):
             return 0
         spread = random.randint(100 - SPREAD_PERCENT, 100 + SPREAD_PERCENT) / 100
         return max(<int64_t>1, <int64_t>(<double>self.pause_ms * self.growth ** (made - 1) * <double>spread))
-
-
-cdef bint has_idempotent_method(Span method) noexcept nogil:
-    """Whether it may be carried out twice with the same result (RFC 9110 section 9.2.2)."""
-    return span_eq(method, b"GET", 3) or span_eq(method, b"HEAD", 4) or span_eq(method, b"OPTIONS", 7) \
-        or span_eq(method, b"PUT", 3) or span_eq(method, b"DELETE", 6) or span_eq(method, b"TRACE", 5)
 
 
 @cython.final
@@ -88,6 +83,7 @@ cdef class Retry(Middleware):
             begins_anew=not config.disable_retry_on_network_error,
             hedge_ms=0 if config.hedging is None else milliseconds(config.hedging.after),
         )
+        self.tries.hedged = frozenset() if config.hedging is None else frozenset(map(str.encode, config.hedging.hedged))
         self.tries.growth = 2 ** (1 / (config.attempts - 1)) if config.attempts > 1 else 1.0
         self.budget = config.budget
         if config.hedging is not None and self.budget is None:

@@ -33,6 +33,7 @@ from tests.wire.test_tracing import one, traced
 from tests.wire.test_waiting import idle
 
 AFTER = "1s"
+WRITES = {"after": AFTER, "methods": ["PUT", "POST"]}
 LONG_ENOUGH_MS = 1200  # `AFTER`, and two ticks of the clock
 CANCEL = 8
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
@@ -409,23 +410,28 @@ def test_servers_behind_tls(winner: int, files: tuple[Files, Files]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "body", "also", "count"),
+    ("method", "body", "methods", "count"),
     [
-        ("HEAD", b"", False, 1),
-        ("OPTIONS", b"", False, 1),
-        ("DELETE", b"", False, 1),
-        ("PUT", b"x" * 1000, False, 1),
-        ("POST", b"", False, 0),
-        ("POST", b"x" * 1000, False, 0),
-        ("PATCH", b"x", False, 0),
-        ("OWN", b"", False, 0),
-        ("POST", b"x" * 1000, True, 1),
-        ("OWN", b"", True, 1),
+        ("HEAD", b"", [], 1),
+        ("OPTIONS", b"", [], 1),
+        ("TRACE", b"", [], 1),
+        ("GET", b"x", [], 1),
+        ("DELETE", b"", [], 0),
+        ("PUT", b"x" * 1000, [], 0),
+        ("POST", b"x" * 1000, [], 0),
+        ("OWN", b"", [], 0),
+        ("DELETE", b"", ["PUT", "DELETE"], 1),
+        ("POST", b"x" * 1000, ["POST"], 1),
+        ("OWN", b"", ["OWN"], 1),
+        ("GET", b"", ["POST"], 0),
+        ("OWN", b"", ["own"], 0),
     ],
 )
-def test_methods(method: str, body: bytes, also: bool, count: int) -> None:
+@pytest.mark.parametrize("repeats", [False, True])
+def test_methods(method: str, body: bytes, methods: list[str], count: int, repeats: bool) -> None:
     request = post(body).replace(b"POST", method.encode(), 1)
-    with recorders("a", "b") as (a, b), driven(hedged(a.url, b.url, retryNonIdempotentMethod=also)) as lb:
+    options = {"retryNonIdempotentMethod": repeats, "hedging": {"after": AFTER, "methods": methods}}
+    with recorders("a", "b") as (a, b), driven(hedged(a.url, b.url, **options)) as lb:
         held = Held(a)
         client = lb.client()
         client.send(request)
@@ -444,7 +450,7 @@ def test_methods(method: str, body: bytes, also: bool, count: int) -> None:
 def test_a_body_that_is_kept_goes_to_both(chunked: bool, buffered: bool, size: int, count: int) -> None:
     body = os.urandom(size)
     with recorders("a", "b") as (a, b):
-        dynamic = hedged(a.url, b.url, maxRequestBodyBytes=200_000)
+        dynamic = hedged(a.url, b.url, maxRequestBodyBytes=200_000, hedging=WRITES)
         if buffered:  # has all of it, whatever its size
             dynamic["http"]["middlewares"]["whole"] = {"buffering": {}}
             dynamic["http"]["routers"]["all"]["middlewares"].append("whole")
@@ -468,7 +474,7 @@ def test_a_body_that_is_kept_goes_to_both(chunked: bool, buffered: bool, size: i
 
 def test_the_time_begins_when_the_server_has_the_whole_request() -> None:
     body = os.urandom(50_000)
-    with recorders("a", "b") as (a, b), driven(hedged(a.url, b.url)) as lb:
+    with recorders("a", "b") as (a, b), driven(hedged(a.url, b.url, hedging=WRITES)) as lb:
         held = Held(a)
         client = lb.client()
         request = put(body)
@@ -501,7 +507,7 @@ def test_a_body_goes_on_to_the_later_server_whatever_the_first_one_does(first_on
             peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n%010d" % zlib.crc32(peer.exactly(len(body))))
 
     with serving(first) as a, serving(second) as b:
-        with driven(hedged(a.url, b.url, maxRequestBodyBytes=8_000_000)) as lb:
+        with driven(hedged(a.url, b.url, maxRequestBodyBytes=8_000_000, hedging=WRITES)) as lb:
             client = lb.client()
             client.send(put(body))
             assert first.asked.wait(TIMEOUT_S)
@@ -523,7 +529,7 @@ def test_a_body_to_servers_of_http2() -> None:
     body = os.urandom(300_000)
     scripts = [Silent(), Silent()]
     servers = [StrictServer(100, complete=script) for script in scripts]
-    with driven(hedged(*[server.url for server in servers], retryNonIdempotentMethod=True)) as lb:
+    with driven(hedged(*[server.url for server in servers], hedging=WRITES)) as lb:
         client = Http2Client(lb.client().sock)
         stream = client.open()
         client.headers(stream, fields("POST"), end=False)
@@ -880,6 +886,7 @@ def test_each_attempt_has_a_span_and_its_request_names_that(files: tuple[Files, 
         ({"attempts": 2, "hedging": {"after": "-1s"}}, "negative"),
         ({"attempts": 2, "hedging": {"after": "30d"}}, "is not a duration"),
         ({"attempts": 2, "hedging": {"afterwards": "1s"}}, "afterwards"),
+        ({"attempts": 2, "hedging": {"after": "1s", "methods": ["GET POST"]}}, "'GET POST' is no method"),
         ({"attempts": 1, "hedging": {"after": "1s"}}, "needs attempts: 2 or more"),
         ({"hedging": {"after": "1s"}}, "incorrect (or empty) value for attempt (0)"),
         ({"attempts": 2, "timeout": "1s", "hedging": {"after": "1s"}}, "shorter than timeout"),

@@ -1,15 +1,17 @@
 """`retry`: further attempts after a failure, or beside an attempt that is slow, at other servers first. No I/O."""
 
+import re
 from datetime import timedelta
 from typing import Annotated, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from lbcore.config.model import WHEN_SET, Model
 from lbcore.config.numbers import Count, Limit, PositiveDuration
 from lbcore.config.units import NONE, SignedDuration
 
 MEBI = 1 << 20
+METHOD = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 class RetryBudget(Model):
@@ -25,10 +27,32 @@ class RetryBudget(Model):
     min_per_second: Count = 10
 
 
+SAFE = ["GET", "HEAD", "OPTIONS", "TRACE"]  # RFC 9110 section 9.2.1
+
+
 class Hedging(Model):
-    """after  the time without an answer, since a server has the whole request: then another one is asked beside it."""
+    """after    the time without an answer, since a server has the whole request: then another one is asked beside it.
+    methods  of requests that are hedged; empty: those that are safe.
+
+    An idempotent method, as PUT, may be repeated after a failure; but the slower of two servers may carry it out after
+    the client has had its answer, and sent another one.
+    """
 
     after: PositiveDuration
+    methods: list[str] = []
+
+    @field_validator("methods")
+    @classmethod
+    def _are_methods(cls, value: list[str]) -> list[str]:
+        for method in value:
+            if not METHOD.fullmatch(method):
+                raise ValueError(f"{method!r} is no method")
+        return value
+
+    @property
+    def hedged(self) -> list[str]:
+        """The methods of requests that are hedged."""
+        return self.methods or SAFE
 
 
 class Retry(Model):
