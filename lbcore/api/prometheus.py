@@ -50,6 +50,7 @@ class RequestCollector(Collector):
             protocol = "UDP" if point.is_udp else "TCP"
             connections.add_metric([name, protocol], runtime.region.entry_point_counters(index).open_connections)
         yield connections
+        yield self._errors()
         if runtime.static.udp_points:
             yield from self._datagrams()
         yield from self._tls()
@@ -70,6 +71,17 @@ class RequestCollector(Collector):
         yield from self._members()
         yield from self._calls()
         yield from self._udp_members()
+
+    def _errors(self) -> Metric:
+        """Why exchanges and connections of clients have failed."""
+        region = self._runtime.region
+        help_text = "Exchanges and connections that failed, by the reason"
+        found = CounterMetricFamily("lbcore_entrypoint_errors", help_text, labels=["entrypoint", "cause"])
+        for index, name in enumerate(self._runtime.static.entry_points):
+            for cause, count in region.entry_point_counters(index).errors.items():
+                if count:
+                    found.add_metric([name, cause], count)
+        return found
 
     def _telemetry(self) -> Iterator[Metric]:
         """What collectors were sent."""

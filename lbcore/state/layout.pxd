@@ -66,7 +66,7 @@ cdef enum ErrorKind:           # why an exchange failed; index into EntryPointSt
     ERROR_GARBAGE
     ERROR_INTERNAL             # a bug of lbcore: answered with 500
     ERROR_RESOURCE             # lbcore lacked a descriptor, port or memory: answered with 503, and no failure of the server
-    ERROR_ABUSE                # a connection of HTTP/2 was ended: it cost more than it brought
+    ERROR_ABUSE                # a connection of TLS, HTTP/2 or HTTP/3 was ended: it cost more than it brought
 
 
 cdef enum DatagramWay:         # index into EntryPointStats.datagrams_lost

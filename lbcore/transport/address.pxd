@@ -10,3 +10,4 @@ cdef void address_v4(ClientAddress* address, const uint8_t* ip, uint16_t port) n
 cdef void address_v6(ClientAddress* address, const uint8_t* ip, uint16_t port) noexcept nogil
 cdef void read_address(const sockaddr_storage* storage, ClientAddress* address) noexcept nogil
 cdef void local_address(int fd, ClientAddress* address) noexcept nogil
+cdef void peer_address(int fd, ClientAddress* address) noexcept nogil

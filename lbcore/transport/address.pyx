@@ -1,4 +1,4 @@
-"""Socket addresses in the form in which the data plane stores them: v4-mapped, and as text without zone. No I/O but getsockname."""
+"""Socket addresses in the form in which the data plane stores them: v4-mapped, and as text without zone. No I/O but getsockname, getpeername."""
 
 import os
 
@@ -7,7 +7,7 @@ from libc.string cimport memcpy, memset, strlen
 
 from lbcore.http.head cimport ClientAddress
 from lbcore.transport.inet cimport (
-    AF_INET, AF_INET6, AF_UNIX, getsockname, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage,
+    AF_INET, AF_INET6, AF_UNIX, getpeername, getsockname, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage,
 )
 
 cdef extern from "<netinet/in.h>" nogil:
@@ -98,6 +98,15 @@ cdef void local_address(int fd, ClientAddress* address) noexcept nogil:
     cdef unsigned int size = sizeof(storage)
     memset(&storage, 0, sizeof(storage))
     getsockname(fd, <sockaddr*>&storage, &size)
+    read_address(&storage, address)
+
+
+cdef void peer_address(int fd, ClientAddress* address) noexcept nogil:
+    """Likewise, the address of the other end."""
+    cdef sockaddr_storage storage
+    cdef unsigned int size = sizeof(storage)
+    memset(&storage, 0, sizeof(storage))
+    getpeername(fd, <sockaddr*>&storage, &size)
     read_address(&storage, address)
 
 

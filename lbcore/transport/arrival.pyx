@@ -214,6 +214,7 @@ cdef class Arrival(ClientConnection):
             if transport.protocol == CHALLENGE_PROTOCOL:
                 return self.close()                    # of tls-alpn-01 the handshake is all
             self.learned.encrypted = True
+            transport.entry_point = self.entry_point
             return self.serve()
         self.tell_failure(transport.failure())
         self.entry_point.stats.handshakes_failed[transport.cause()] += 1

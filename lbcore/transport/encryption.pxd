@@ -10,6 +10,7 @@ cdef class EncryptedTransport(Transport):
     cdef bytes server_name             # SNI of a client, in lower case; empty = none; not set towards servers
     cdef bytes protocol                # the result of ALPN; empty = none
 
+    cdef object entry_point            # of a client whose handshake is done: EntryPoint; else None
     cdef bytes client_subject          # of the client's certificate, as in RFC 2253; None: it has shown none
     cdef tuple client_chain            # its certificates, as in `Request.tls_chain`; None likewise
 

@@ -35,6 +35,7 @@ cdef extern from "<sys/socket.h>" nogil:
     ssize_t sendmsg(int fd, const msghdr* message, int flags)
     int recvmmsg(int fd, mmsghdr* messages, unsigned int count, int flags, void* timeout)
     int sendmmsg(int fd, mmsghdr* messages, unsigned int count, int flags)
+    int getpeername(int fd, sockaddr* address, unsigned int* length)
     int getsockname(int fd, sockaddr* address, unsigned int* length)
     enum:
         AF_INET

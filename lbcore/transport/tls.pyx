@@ -13,20 +13,25 @@ An SSL is used by one thread, and its callbacks run inside of the calls. The BIO
 owns the session, which owns the SSL, which owns the BIO.
 """
 
+import logging
+
 cimport cython
 from libc.errno cimport ECONNRESET, ENOMEM, EPROTO
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy, strcmp
 
 from lbcore.http.buffer cimport CHUNK_BYTES, LARGE_BYTES, Buffer, buffer_acquire, buffer_len, buffer_release, buffer_reserve, buffer_room
+from lbcore.http.head cimport ClientAddress
 from lbcore.http.span cimport Span, span_of
+from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.state.layout cimport (
-    HANDSHAKE_CERTIFICATE, HANDSHAKE_CLOSED, HANDSHAKE_GARBAGE, HANDSHAKE_REFUSED, HANDSHAKE_UNSHARED,
+    ERROR_ABUSE, HANDSHAKE_CERTIFICATE, HANDSHAKE_CLOSED, HANDSHAKE_GARBAGE, HANDSHAKE_REFUSED, HANDSHAKE_UNSHARED,
 )
 from lbcore.tls.connector cimport Target, connect
 from lbcore.tls.end cimport End
 from lbcore.tls.handshake cimport Acceptor, Handshake, accept
 from lbcore.tls.openssl cimport *
+from lbcore.transport.address cimport peer_address
 from lbcore.transport.encryption cimport EncryptedTransport, Encryption, ServerEncryption
 from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP
 from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, Socket
@@ -41,6 +46,7 @@ cdef enum:
     VERIFY_FAILED = 134        # SSL_R_CERTIFICATE_VERIFY_FAILED
     NO_PEER_CERTIFICATE = 199  # SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE
 
+_log = logging.getLogger("lbcore.transport")
 
 # No suitable key share, signature algorithm, group; no shared cipher; the hello was refused; no application protocol; versions.
 UNSHARED = frozenset({101, 118, 193, 234, 235, 258, 268, 390})
@@ -138,6 +144,17 @@ cdef const char* short_version(const char* version) noexcept:
     return version + 4
 
 
+cdef int tell_of_waste(EntryPoint entry_point, Socket socket) except -1:
+    """A client's connection ends because it costs more than it brings. One line at DEBUG, since anybody may cause any number of them."""
+    cdef ClientAddress peer
+    entry_point.stats.errors[<int>ERROR_ABUSE] += 1
+    if _log.isEnabledFor(logging.DEBUG):
+        peer_address(socket.fd, &peer)
+        _log.debug("entry point %s: the connection of %s ends: %d KiB came over TLS that carry nothing", entry_point.name,
+                   peer.text[:peer.text_len].decode(), BARREN_BYTES // 1024)
+    return 0
+
+
 @cython.final
 cdef class TlsTransport(EncryptedTransport):
     """One end of a connection."""
@@ -182,6 +199,8 @@ cdef class TlsTransport(EncryptedTransport):
         if not self.failed:
             self.flush(socket)
             self.failed = True
+            if self.done and self.barren > BARREN_BYTES and self.entry_point is not None:
+                tell_of_waste(<EntryPoint>self.entry_point, socket)
         if socket.fault == 0:
             socket.fault = EPROTO
         socket.hangup = True

@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.certificates import RSA, Files, authority, certificate, signed
 from tests.support.instance import eventually
+from tests.support.openssl import OpensslClient
 from tests.support.wire import TIMEOUT_S, Edge, Peer, config_for, serving
 from tests.wire.test_access_log import logged
 from tests.wire.test_observability import api, metric, metrics, watched
@@ -154,9 +155,7 @@ def fail(lb: Edge, name: str, context: ssl.SSLContext) -> None:
         over_tls(lb, name, context).ask(GET)
 
 
-def test_handshakes_that_fail_are_counted_by_cause(
-    made: dict[str, Files], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_handshakes_that_fail_are_counted_by_cause(made: dict[str, Files], caplog: pytest.LogCaptureFixture) -> None:
     mutual = {"caFiles": [str(made["client"].certificate)], "clientAuthType": "RequireAndVerifyClientCert"}
     options = {"default": {"minVersion": "VersionTLS12", "clientAuth": mutual}}
     strict = context_for(made["client"])
@@ -188,3 +187,20 @@ def test_handshakes_that_fail_are_counted_by_cause(
         assert sum(value for (name, _), value in metrics(lb).items() if name.startswith("lbcore_tls_handsh")) == 5
         lines = [record.message for record in caplog.records if "handshake with 127.0.0.1 failed" in record.message]
         assert len(lines) == 5
+
+
+def test_a_connection_that_carries_nothing_is_counted(made: dict[str, Files], caplog: pytest.LogCaptureFixture) -> None:
+    with secured(made, ["a"]) as lb, caplog.at_level(logging.DEBUG, "lbcore.transport"):
+        with contextlib.closing(OpensslClient(socket.create_connection(lb.address, timeout=TIMEOUT_S))) as client:
+            with contextlib.suppress(ConnectionError):
+                client.sock.sendall(client.change_keys(8000))
+                while client.sock.recv(65536):
+                    pass
+
+        def count(cause: str) -> float:
+            return metric(lb, "lbcore_entrypoint_errors_total", entrypoint="web", cause=cause)
+
+        eventually(lambda: count("abuse") == 1, "it is counted")
+        assert count("tls") == 0
+        (line,) = (record.message for record in caplog.records if "carry nothing" in record.message)
+        assert line == "entry point web: the connection of 127.0.0.1 ends: 128 KiB came over TLS that carry nothing"
