@@ -31,6 +31,7 @@ cdef class Handshake(End):
     cdef Acceptor acceptor             # the one of its start, or a later one under which it holds
     cdef bytes address                 # that the client connected to, as text; empty: it does not matter
     cdef OptionSet options             # by `server_name`
+    cdef bytes accepted                # digest of the later options under which it held, and was verified, last; None: of none
     cdef bint quic                     # for HTTP/3: the packets are QUIC's, there is no TCP connection
     cdef Pair challenge                # the challenge that this handshake answers before it ends; None: a client's handshake
 

@@ -110,13 +110,16 @@ cdef class Handshake(End):
     """An End that is connected to a client."""
 
     cdef bint holds_under(self, Acceptor acceptor) noexcept:
-        """Whether the client has shown the certificate that settings which came later ask for. O(1) if they are those of the last call."""
+        """Whether the client has shown the certificate that settings which came later ask for. O(1) if they are those of the last call,
+        or have the options of its handshake for its host, or those under which it was verified last."""
         cdef OptionSet options
         if acceptor is self.acceptor or self.ssl == NULL:
             return True
         options = acceptor.options_of(self.server_name)
-        if options is not None and options.digest != self.options.digest and not options.accepts(self.ssl):
-            return False
+        if options is not None and options.digest != self.options.digest and options.digest != self.accepted:
+            if not options.accepts(self.ssl):
+                return False
+            self.accepted = options.digest
         self.acceptor = acceptor
         return True
 

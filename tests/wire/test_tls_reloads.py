@@ -6,12 +6,15 @@ import contextlib
 import ssl
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from tests.support.certificates import Files, authority, certificate, signed
 from tests.support.http2 import Http2Client, request
@@ -122,6 +125,44 @@ def test_a_weak_signature_does_not_do(made: dict[str, Files], tmp_path: Path) ->
         assert status(peer) == "421"
         with pytest.raises((OSError, EOFError)):
             status(over_tls(lb, context=own))
+
+
+def short_lived(folder: Path, by: Files, of: Files, valid_s: int) -> tuple[Files, datetime]:
+    """The certificate `of` anew, by an authority, and when it ends."""
+    issuer = x509.load_pem_x509_certificate(by.certificate.read_bytes())
+    key = load_pem_private_key(by.key.read_bytes(), None)
+    assert isinstance(key, EllipticCurvePrivateKey)
+    model = x509.load_pem_x509_certificate(of.certificate.read_bytes())
+    ends = datetime.now(UTC) + timedelta(seconds=valid_s)
+    builder = x509.CertificateBuilder(issuer.subject, model.subject, model.public_key(), 1)
+    builder = builder.not_valid_before(ends - timedelta(days=1)).not_valid_after(ends)
+    found = Files(folder / "short.pem", of.key)
+    found.certificate.write_bytes(builder.sign(key, SHA256()).public_bytes(Encoding.PEM))
+    return found, ends
+
+
+def test_options_that_stay_are_not_asked_anew(made: dict[str, Files], tmp_path: Path) -> None:
+    """What held under them holds, as with those of the handshake: else each reload verifies all clients."""
+    for valid_s in (3, 15):  # the first one may have ended too early, where the machine is busy
+        short, ends = short_lived(tmp_path, made["old"], made["of old"], valid_s)
+        with serving() as server, edge(asking(made, server.url, ANY)) as lb:
+            peer = over_tls(lb, context=trusting(short))
+            assert status(peer) == "200"
+            config = asking(made, server.url, VERIFIED, "old")
+            lb.apply(config)
+            found = status(peer)
+            if found != "200":
+                assert datetime.now(UTC) >= ends
+                continue
+            over = ends + timedelta(seconds=1)
+            eventually(lambda over=over: datetime.now(UTC) > over, "the certificate has ended")  # type: ignore[misc]
+            config["tls"]["options"]["more"] = {"minVersion": "VersionTLS13"}
+            lb.apply(config)
+            assert status(peer) == "200"
+            lb.apply(asking(made, server.url, VERIFIED, "old", "new"))
+            assert status(peer) == "421"
+            return
+    raise AssertionError("the machine is too busy")
 
 
 def test_other_hosts_are_not_concerned(made: dict[str, Files]) -> None:
