@@ -13,12 +13,13 @@ def say_what_can_be_said() -> None:
         sys.stdout.reconfigure(errors="replace")
 
 
-def is_in_foreground() -> bool:
-    """Whether standard error is a terminal whose keyboard is for this process, not for a shell that has started it."""
+def is_in_foreground() -> bool | None:
+    """Whether standard error is a terminal whose keyboard is for this process, not for a shell that has started it.
+    None: it is no terminal, or one that was closed."""
     try:
         return os.tcgetpgrp(2) == os.getpgrp()
     except OSError:
-        return False
+        return None
 
 
 def lead_nowhere() -> None:

@@ -123,7 +123,7 @@ class Supervisor:
         self._stop = asyncio.Event()  # first SIGTERM or SIGINT: drain
         self._stop_now = asyncio.Event()  # second
         self._runtime.stop = Stop(*self._times(), self._stop.set, self._stop.is_set)
-        self._is_in_foreground = standard.is_in_foreground()
+        self._is_in_foreground = standard.is_in_foreground() or False  # as far as is known
         self._is_announced = False  # the addresses of API and metrics were logged
         self._told = 0  # number of the last configuration whose changes were logged
 
@@ -134,6 +134,7 @@ class Supervisor:
             signal.SIGTERM: self._on_stop,
             signal.SIGINT: self._on_stop,
             signal.SIGHUP: self._on_hangup,
+            signal.SIGCONT: self._on_continue,
             signal.SIGUSR1: self._on_reopen,
         }
         for number, handler in handlers.items():
@@ -177,6 +178,12 @@ class Supervisor:
     def _on_reopen(self) -> None:
         self._reopen_log()
         self._pool.reopen()
+
+    def _on_continue(self) -> None:
+        """A shell lets it run on after Ctrl-Z: in the background, where it may outlive the terminal, or in front."""
+        now = standard.is_in_foreground()
+        if now is not None:  # SIGCONT comes after SIGHUP, too, when the terminal is closed
+            self._is_in_foreground = now
 
     def _on_hangup(self) -> None:
         if self._is_in_foreground and not sys.stderr.isatty():  # its terminal was closed: nobody could stop it any more

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import termios
 import threading
 import time
 import urllib.request
@@ -251,6 +254,71 @@ def test_each_entry_point_has_its_own_grace(tmp_path: Path) -> None:
         short.close()
         long.close()
     backend.close()
+
+
+def test_what_was_sent_to_the_background_outlives_its_terminal(tmp_path: Path, backend: Backend) -> None:
+    """By Ctrl-Z, `bg` and `disown`: a later SIGHUP reloads, and what is written to the terminal is lost."""
+    port, log = free_port(), tmp_path / "log"
+    dynamic = tmp_path / "dynamic.yml"
+    dynamic.write_text(json.dumps(dynamic_for(backend)))
+    static = {
+        "entryPoints": {"web": {"address": f"127.0.0.1:{port}"}},
+        "providers": {"providersThrottleDuration": "0s", "file": {"filename": str(dynamic)}},
+        "accessLog": {},
+        "log": {"filePath": str(log), "level": "INFO"},
+    }
+    (tmp_path / "static.yml").write_text(json.dumps(static))
+    master, slave = os.openpty()
+    shell = subprocess.Popen(
+        ["bash", "--norc", "--noprofile", "-i"],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        cwd=tmp_path,
+    )
+    os.close(slave)
+    pids: list[int] = []
+
+    def logs(text: str, times: int = 1) -> None:
+        eventually(lambda: log.exists() and log.read_text().count(text) >= times, text)
+
+    def get() -> int:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60) as answer:
+            return answer.status
+
+    def state(pid: int) -> str:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+
+    try:
+        run = f"exec {sys.executable} -m lbcore run --config static.yml --workers 1"
+        os.write(master, f"sh -c 'echo $$ > pid; {run}'\n".encode())
+        logs("1 worker runs configuration 1")
+        pids.append(pid := int((tmp_path / "pid").read_text()))
+        eventually(lambda: os.tcgetpgrp(master) == os.getpgid(pid), "it has the terminal")
+        os.write(master, b"\x1a")
+        eventually(lambda: state(pid) == "T", "it is stopped")
+        os.write(master, b"bg; disown; echo > sent\n")
+        eventually(lambda: (tmp_path / "sent").exists() and state(pid) != "T", "it runs on behind the shell")
+        assert get() == 200
+        os.close(master)
+        shell.wait(timeout=60)
+        assert get() == 200
+        for configuration in (2, 3):
+            os.kill(pid, signal.SIGHUP)
+            logs("reload on SIGHUP", configuration - 1)
+            logs(f"1 worker runs configuration {configuration}")
+            assert [get() for _ in range(20)] == [200] * 20
+        os.kill(pid, signal.SIGTERM)
+        eventually(lambda: not is_alive(pid), "it ends")
+        assert "the terminal was closed" not in log.read_text()
+    finally:
+        shell.kill()
+        shell.wait()
+        for each in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(each, signal.SIGKILL)
 
 
 def test_a_terminal_that_is_closed_ends_what_runs_in_its_foreground(tmp_path: Path) -> None:
