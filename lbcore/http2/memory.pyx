@@ -4,16 +4,15 @@ A session is a structure of some 2.5 KiB, tables, and a buffer of 16 KiB for the
 more than a few hundred bytes. They lie in a slot of whole pages, the buffer last: it begins in the page of the structure, and the
 pages behind take no memory until they are written. In a block of libc's heap they would: freed blocks of others have lain there, and
 the head of the next block stands in the last page.
+
+In a build with the address sanitizer, all of a slot is hidden but the blocks that are in use.
 """
 
-from libc.stdlib cimport free, realloc
+from libc.stdlib cimport realloc
 from libc.string cimport memcpy, memset
 
 from lbcore.http.heap cimport LibraryMemory, fill_memory, heap_give, heap_resize, heap_take
-from lbcore.http.sanitizer cimport POOLS
-
-cdef extern from "<stdlib.h>" nogil:
-    int posix_memalign(void** block, size_t alignment, size_t size)
+from lbcore.http.sanitizer cimport GAP_BYTES, POOLS, first_hidden, hide, show
 
 cdef extern from "<sys/mman.h>" nogil:
     void* mmap(void* address, size_t size, int protection, int flags, int fd, ssize_t offset)
@@ -28,6 +27,7 @@ cdef extern from "<unistd.h>" nogil:
 cdef enum:
     PAGE_BYTES = 4096
     STEP_BYTES = 16
+    FREED = 0xDD                               # in a free slot in a build with sanitizers: the library itself is not watched
     SLOT_BYTES = 20480         # five pages: one, and the longest frame with its head
     FRAME_BYTES = 16384        # payload of that: no other block of a new session is as large
     FIRST_BYTES = 3584         # of the first page for other blocks; the rest is for frames, of which few are longer
@@ -53,6 +53,7 @@ cdef bint make_slots() noexcept nogil:
     if region == MAP_FAILED:
         return False
     madvise(region, SLOTS * SLOT_BYTES, MADV_NOHUGEPAGE)           # a huge page would be taken as a whole
+    hide(region, SLOTS * SLOT_BYTES)
     for i in range(SLOTS):
         spare[spare_count] = <char*>region + i * SLOT_BYTES
         spare_count += 1
@@ -68,11 +69,8 @@ cdef void empty_pages(char* start, size_t size) noexcept nogil:
 
 
 cdef char* take_slot() noexcept nogil:
-    """A slot of which no page but the first takes memory. NULL: there is none. In a build with sanitizers, a block that they watch."""
-    cdef void* block = NULL
+    """A slot of which no page but the first takes memory. NULL: there is none."""
     global spare_count
-    if not POOLS:
-        return <char*>block if posix_memalign(&block, PAGE_BYTES, SLOT_BYTES) == 0 else NULL
     if spare_count == 0 and not make_slots():
         return NULL
     spare_count -= 1
@@ -83,8 +81,9 @@ cdef char* take_slot() noexcept nogil:
 cdef void give_slot(char* slot) noexcept nogil:
     global spare_count
     if not POOLS:
-        free(slot)
-        return
+        show(slot, SLOT_BYTES)
+        memset(slot, FREED, SLOT_BYTES)
+        hide(slot, SLOT_BYTES)
     if spare_count >= WARM_SLOTS:
         empty_pages(slot, SLOT_BYTES)
     spare[spare_count] = slot
@@ -100,9 +99,16 @@ cdef void* take_part(SessionMemory* own, size_t size, size_t limit) noexcept nog
     cdef size_t start = own.used
     if own.slot == NULL or size > limit - start:
         return heap_take(size)
-    own.used = min(<size_t>SLOT_BYTES, start + (size + STEP_BYTES - 1) // STEP_BYTES * STEP_BYTES)
+    own.used = min(<size_t>SLOT_BYTES, start + (size + STEP_BYTES - 1) // STEP_BYTES * STEP_BYTES + GAP_BYTES)
     own.parts += 1
+    show(own.slot + start, size)
     return own.slot + start
+
+
+cdef size_t size_of_part(SessionMemory* own, char* part) noexcept nogil:
+    """The bytes of a block in the slot; without sanitizers, those up to the slot's end."""
+    cdef char* end = first_hidden(part, <size_t>(own.slot + SLOT_BYTES - part))
+    return <size_t>((own.slot + SLOT_BYTES if end == NULL else end) - part)
 
 
 cdef void* allocate(size_t size, void* data) noexcept nogil:
@@ -133,7 +139,7 @@ cdef void* resize(void* block, size_t size, void* data) noexcept nogil:
         return heap_resize(block, size)
     moved = heap_take(size)
     if moved != NULL:
-        memcpy(moved, block, min(size, <size_t>(own.slot + SLOT_BYTES - <char*>block)))
+        memcpy(moved, block, min(size, size_of_part(own, <char*>block)))
         release(block, data)
     return moved
 
@@ -143,6 +149,9 @@ cdef void release(void* block, void* data) noexcept nogil:
     if not is_within(own, block):
         heap_give(block)
         return
+    if not POOLS:
+        memset(block, FREED, max(<size_t>1, size_of_part(own, <char*>block)))      # one that is free already is hidden
+        hide(block, size_of_part(own, <char*>block))
     own.parts -= 1
     if own.parts == 0:
         give_slot(own.slot)

@@ -5,6 +5,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from lbcore.http.heap cimport LibraryMemory, heap_adopt, heap_give, heap_resize, heap_take
+from lbcore.http.sanitizer cimport first_hidden
 cimport lbcore.http2.memory as sessions
 from lbcore.http2.memory cimport SessionMemory, memory_is_owned, own_memory
 
@@ -85,6 +86,28 @@ def pages_of_a_session(structure: int, frames: int, page_bytes: int = PAGE_BYTES
         delete(&made)
     sessions.page_bytes = before
     return [present[i] & 1 for i in range(pages)]
+
+
+def watched_parts() -> list:
+    """Of a session that is made, whose table is given back, that is deleted, and whose slot another one has: what is hidden of its
+    structure, of its table, and of what is behind this."""
+    cdef Made made
+    cdef list found = []
+    cdef char* slot
+    cdef int step
+    for step in range(4):
+        if step in (0, 3):
+            make(&made, 2500, 16394)
+            slot = made.own.slot
+        elif step == 1:
+            made.memory.release(made.table, made.memory.data)
+        else:
+            made.table = NULL
+            delete(&made)
+        found.append((first_hidden(slot, 2500) != NULL, first_hidden(slot + 2528, 1024) == slot + 2528,
+                      first_hidden(slot + 2528 + 1024, 1) != NULL))
+    delete(&made)
+    return found
 
 
 def sessions_apart(count: int, structure: int, frames: int, larger: int) -> None:
