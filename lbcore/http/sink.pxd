@@ -25,12 +25,10 @@ cdef class Filter(Sink):
     cdef Py_ssize_t step       # the number of the middleware that has added it, among those that the message passes
     cdef bint complete         # `end` was called
     cdef bint ended            # `next.end` was called
-    cdef bint resizes          # the length of the body behind the filter is not known before its end
     cdef bint holds            # the middleware that has added it holds the head of the answer back
     cdef bint keeps_all        # the filter has all of the body, and gives it to each sink that comes behind it
     cdef Message trailers      # of a complete body, owned by the exchange; None = it has none
 
     cdef void connect(self, Sink next) noexcept
-    cdef bint length_follows(self) noexcept
     cdef int give(self) except -1
     cdef int go_on(self) except -1

@@ -61,15 +61,6 @@ cdef class Filter(Sink):
         self.next = next
         self.blocked = next is None or next.blocked
 
-    cdef bint length_follows(self) noexcept:
-        """Whether the body has behind the last filter as many bytes as behind this one."""
-        cdef Sink sink = self.next
-        while isinstance(sink, Filter):
-            if (<Filter>sink).resizes:
-                return False
-            sink = (<Filter>sink).next
-        return True
-
     cdef int put(self, Span data) except -1:
         cdef int status = self.next.put(data)
         self.blocked = self.next.blocked

@@ -130,7 +130,6 @@ cdef class Encoding(Filter):
         response.framing.body = BODY_CHUNKED
         response.framing.length = 0
         self.encoder = self.coding.make()
-        self.resizes = True
         return 0
 
     cdef int flush(self) except -1:

@@ -180,7 +180,6 @@ cdef class GrpcWeb(Middleware):
                 answer.framing.length = 0
                 filter = ToWeb.__new__(ToWeb)
                 filter.as_text = state == AS_TEXT
-                filter.resizes = True
                 context.add_answer_filter(filter)
         names = []
         for i in range(answer.n_headers):

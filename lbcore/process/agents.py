@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lbcore.telemetry.agent import Telemetry
 
 
-class Workers(Protocol):
+class Consumers(Protocol):
     """The data planes of an instance, which use what the agents get."""
 
     async def set_challenges(
@@ -42,14 +42,14 @@ class Agents:
         health: HealthMonitor,
         runtime: Runtime,
         publication: Publication,
-        workers: Workers,
+        consumers: Consumers,
     ) -> None:
         self._health = health
         self._runtime = runtime
-        self._acme = _acme(static, workers)
+        self._acme = _acme(static, consumers)
         if self._acme is not None:
             runtime.renew = self._acme.renew
-        self._stapling = _stapling(static, workers)
+        self._stapling = _stapling(static, consumers)
         self._identity = _identity(static, publication.set_identity)
         self._telemetry = runtime.telemetry = _telemetry(static, region, runtime)
         self._fleet = _fleet(static, region, health, runtime)
@@ -82,22 +82,22 @@ class Agents:
             await self._telemetry.flush()
 
 
-def _acme(static: StaticConfig, workers: Workers) -> AcmeAgent | None:
+def _acme(static: StaticConfig, consumers: Consumers) -> AcmeAgent | None:
     """The agent that orders certificates."""
     if not static.certificates_resolvers:
         return None
     from lbcore.acme.agent import AcmeAgent
 
-    return AcmeAgent(static, workers.set_challenges)
+    return AcmeAgent(static, consumers.set_challenges)
 
 
-def _stapling(static: StaticConfig, workers: Workers) -> StaplingAgent | None:
+def _stapling(static: StaticConfig, consumers: Consumers) -> StaplingAgent | None:
     """The agent that fetches OCSP responses."""
     if static.ocsp is None:
         return None
     from lbcore.ocsp.agent import StaplingAgent
 
-    return StaplingAgent(static.ocsp, workers.set_staples)
+    return StaplingAgent(static.ocsp, consumers.set_staples)
 
 
 def _fleet(static: StaticConfig, region: Region, health: HealthMonitor, runtime: Runtime) -> FleetAgent | None:

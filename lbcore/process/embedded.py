@@ -7,33 +7,30 @@ import base64
 import contextlib
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from lbcore.api.operating import PingSwitch
-from lbcore.api.runtime import Runtime
 from lbcore.api.server import AdminServer, is_wanted
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.load import dynamic_of, load_static, static_of
 from lbcore.config.middlewares import Middleware
 from lbcore.config.static import StaticConfig
 from lbcore.config.validate.findings import Disabled
-from lbcore.health.monitor import HealthMonitor
 from lbcore.middleware.classes import Given
 from lbcore.process.agents import Agents
 from lbcore.process.late import bind_when_free, is_any_late
 from lbcore.process.listeners import Listener, bound_addresses, open_listeners
-from lbcore.process.publication import Prepared, Publication
-from lbcore.process.put import connect_rest
-from lbcore.process.snapshot import Publisher, graces_of
+from lbcore.process.parts import parts_around
+from lbcore.process.publication import Prepared
+from lbcore.process.snapshot import graces_of
 from lbcore.process.supervisor import main, supervise
 from lbcore.process.ticket_keys import keep_ticket_keys
 from lbcore.process.worker import drain_points, make_plane
-from lbcore.provider.base import Aggregator, Update
+from lbcore.provider.base import Update
 from lbcore.provider.merge import merge
 from lbcore.provider.registry import providers_of
-from lbcore.routing.compile_own import own_routers
 from lbcore.routing.table import Table
 from lbcore.state.region import Region
 from lbcore.tls.material import choose_library, settle, settle_static
@@ -197,63 +194,43 @@ class Proxy:
         assert self._agents is not None
         self._agents.follow(prepared)
 
+    def _begin(self, name: str, service: Coroutine[Any, Any, None]) -> None:
+        """Run a service until `_close`."""
+        self._tasks.append(asyncio.create_task(service, name=f"lbcore {name}"))
+
     async def __aenter__(self) -> Proxy:
         """Start, and accept connections. Raises ConfigError as `apply` does, and for an address that is in use."""
         self._region = Region.create(1, body_memory=self._static.body_memory_bytes)
         self._admin = AdminServer() if is_wanted(self._static) else None
         admin_url = self._admin.url if self._admin else ""
-        self._health = HealthMonitor(self._region, self._static)
-        self._runtime = Runtime(self._static, self._region, admin_url, self._health.last_check)
-        self._tasks = [
-            asyncio.create_task(self._health.run(), name="lbcore health"),
-            asyncio.create_task(
-                keep_ticket_keys(self._region, self._static.tls.ticket_keys), name="lbcore ticket keys"
-            ),
-        ]
-        if self._admin is not None:
-            self._tasks.append(asyncio.create_task(self._admin.run(self._runtime), name="lbcore admin"))
         addresses = {name: (point.address, point.reuse_port) for name, point in self._static.entry_points.items()}
-        self._listeners = open_listeners(addresses, 1, {}, self._static.quic_points)
-        if is_any_late(self._listeners):
-            self._tasks.append(asyncio.create_task(bind_when_free(self._listeners), name="lbcore late ports"))
-        self._runtime.bound = bound_addresses(self._listeners)
         try:
+            self._listeners = open_listeners(addresses, 1, {}, self._static.quic_points)
             self._plane = make_plane(asyncio.get_running_loop(), self._static, self._region, 0, admin_url)
             self._plane.share_loop()
+            bound = bound_addresses(self._listeners)
+            plane = _OnePlane(self._plane, self._region)
+            parts = parts_around(plane, self._static, self._region, admin_url, self._in_force, bound=bound)
+            self._health, self._runtime, self._agents = parts.health, parts.runtime, parts.agents
+            self._publication = parts.publication
             failing = self._static.ping.terminating_status_code if self._static.ping is not None else None
             self._runtime.ping = PingSwitch(failing, self._plane.fail_ping)
             self._runtime.ask_memory = self._ask_memory
-            publisher = Publisher(self._region, admin_url, own_routers(self._static))
-            workers = _OnePlane(self._plane, self._region)
-            self._publication = Publication(
-                self._static,
-                self._region,
-                publisher,
-                workers,
-                self._in_force,
-                self._runtime.reload,
-                admin_url,
-                self._static.providers.keep_running,
-            )
-            agents = Agents(self._static, self._region, self._health, self._runtime, self._publication, workers)
-            self._agents = agents
-            for name, service in agents.services().items():
-                self._tasks.append(asyncio.create_task(service, name=f"lbcore {name}"))
-            self._tasks.append(asyncio.create_task(self._publication.run(), name="lbcore publication"))
+            self._begin("health", parts.health.run())
+            self._begin("ticket keys", keep_ticket_keys(self._region, self._static.tls.ticket_keys))
+            self._begin("publication", parts.publication.run())
+            if self._admin is not None:
+                self._begin("admin", self._admin.run(parts.runtime))
+            if is_any_late(self._listeners):
+                self._begin("late ports", bind_when_free(self._listeners))
+            for name, service in parts.agents.services().items():
+                self._begin(name, service)
             if self._dynamic is not None:
                 await self.apply(self._dynamic)
-                for agent in agents.providers:
-                    self._tasks.append(asyncio.create_task(agent.run(self._serve_ordered), name="lbcore acme"))
+                for agent in parts.agents.providers:
+                    self._begin("acme", agent.run(self._serve_ordered))
             else:
-                providers = providers_of(self._static)
-                aggregator = Aggregator(
-                    [*providers, *agents.providers],
-                    self._want,
-                    self._publication.note_provider_problems,
-                )
-                connect_rest(self._static, providers, aggregator, self._runtime)
-                self._runtime.providers = lambda: aggregator.states
-                self._runtime.read_again = aggregator.reload
+                aggregator = parts.aggregate(self._static, providers_of(self._static), self._want)
                 self._following = asyncio.create_task(aggregator.run(), name="lbcore providers")
                 await self._publication.first.wait()
             for listener in self._listeners:

@@ -78,7 +78,7 @@ class Prepared:
         return not self.kept and not self.table.disabled
 
 
-class Workers(Protocol):
+class Receivers(Protocol):
     """The receivers of configurations: the worker processes, or the data plane of a Proxy."""
 
     @property
@@ -108,7 +108,7 @@ class Publication:
         static: StaticConfig,
         region: Region,
         publisher: Publisher,
-        workers: Workers,
+        workers: Receivers,
         in_force: Callable[[Prepared], None],
         status: ReloadStatus,
         admin: str = "",

@@ -15,16 +15,13 @@ import uvloop
 
 from lbcore import __version__
 from lbcore.api.operating import LogLevel, PingSwitch, Stop
-from lbcore.api.runtime import Runtime
 from lbcore.api.server import AdminServer, is_wanted
 from lbcore.api.watch import ServiceWatch
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.static import StaticConfig
 from lbcore.errors import ConfigError, Problem
-from lbcore.health.monitor import HealthMonitor
 from lbcore.native.slices import work_behind, work_last
 from lbcore.process import colour, log, standard
-from lbcore.process.agents import Agents
 from lbcore.process.announce import Greet, contents, greeting, places
 from lbcore.process.control import Message
 from lbcore.process.dumps import forbid_core_dumps
@@ -34,17 +31,15 @@ from lbcore.process.limits import raise_file_limit
 from lbcore.process.listeners import Listener, bound_addresses, open_listeners
 from lbcore.process.log_file import lines_lost
 from lbcore.process.notify import Notifier, passed_sockets
+from lbcore.process.parts import parts_around
 from lbcore.process.pool import Pool, WorkersError, heirs
 from lbcore.process.preflight import check_start
-from lbcore.process.publication import Prepared, Publication
-from lbcore.process.put import connect_rest
-from lbcore.process.snapshot import Publisher, accepting_of, graces_of, to_json
+from lbcore.process.publication import Prepared
+from lbcore.process.snapshot import accepting_of, graces_of, to_json
 from lbcore.process.starting import Program, Starter
 from lbcore.process.ticket_keys import keep_ticket_keys
-from lbcore.provider.base import Aggregator
 from lbcore.provider.fixed import FixedProvider
 from lbcore.provider.registry import providers_of
-from lbcore.routing.compile_own import own_routers
 from lbcore.state.region import Region
 
 EXIT_STOPPED = 0  # by a signal
@@ -82,36 +77,20 @@ class Supervisor:
         self._admin = AdminServer() if is_wanted(static) else None
         admin_url = self._admin.url if self._admin else ""
         self._pool = Pool(self._region, starter or Program(), self)
-        publisher = Publisher(self._region, admin_url, own_routers(static), lambda: self._pool.oldest_generation)
-        self._health = HealthMonitor(self._region, static)
-        self._runtime = Runtime(
+        parts = parts_around(
+            self._pool,
             static,
             self._region,
             admin_url,
-            self._health.last_check,
+            self._in_force,
             workers=lambda: self._pool.statuses,
             log_lines_lost=lines_lost,
             bound=bound_addresses(listeners),
         )
-        self._publication = Publication(
-            static,
-            self._region,
-            publisher,
-            self._pool,
-            self._in_force,
-            self._runtime.reload,
-            admin_url,
-            static.providers.keep_running,
-        )
-        self._agents = Agents(static, self._region, self._health, self._runtime, self._publication, self._pool)
+        self._health, self._runtime, self._agents = parts.health, parts.runtime, parts.agents
+        self._publication = parts.publication
         providers = providers_of(static) if dynamic is None else [FixedProvider("command", dynamic)]
-        self._aggregator = Aggregator(
-            [*providers, *self._agents.providers],
-            self._publication.want,
-            self._publication.note_provider_problems,
-        )
-        connect_rest(static, providers, self._aggregator, self._runtime)
-        self._runtime.providers = lambda: self._aggregator.states
+        self._aggregator = parts.aggregate(static, providers, self._publication.want)
         self._runtime.read_again = self._read_again
         self._runtime.ask_memory = self._pool.ask_memory
         self._runtime.log_level = LogLevel(log.name_of(logger.getEffectiveLevel()), self._set_log_level)
