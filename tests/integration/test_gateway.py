@@ -5,11 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import http.server
 import json
 import socket
 import ssl
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -26,21 +24,17 @@ from tests.support.certificates import Files, authority, certificate, signed
 from tests.support.instance import Instance, eventually, running
 from tests.support.kubernetes import Kubernetes, Thing, kubernetes, service, slice_of
 from tests.support.ports import free_port
+from tests.support.threaded import Quiet, ThreadedServer
 
 
-class Echo:
+class Echo(ThreadedServer):
     """A server that answers with what it was asked. `seen`: paths so far."""
 
     def __init__(self, name: str, tls: Files | None = None) -> None:
         self.seen: Counter[str] = Counter()
         echo = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *args: Any) -> None:
-                pass
-
+        class Handler(Quiet):
             def serve(self) -> None:
                 self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 echo.seen[self.path] += 1
@@ -61,18 +55,7 @@ class Echo:
 
             do_GET = do_POST = do_PUT = do_PATCH = do_HEAD = do_OPTIONS = serve
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        if tls is not None:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(tls.certificate, tls.key)
-            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self.port = self._server.server_address[1]
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(Handler, tls)
 
 
 @dataclass

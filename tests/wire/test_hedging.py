@@ -276,19 +276,27 @@ def test_a_status_that_the_route_does_not_accept_is_a_bad_answer_and_attempts_ar
         idle(lb, a, b)
 
 
+@contextlib.contextmanager
+def speaking(scripts: list[Scripted]) -> Iterator[tuple[Edge, Peer, list[str]]]:
+    """Two servers that have both said the first part of their answers to one request; their URLs come last."""
+    with serving(scripts[0]) as a, serving(scripts[1]) as b, driven(hedged(a.url, b.url)) as lb:
+        client = lb.client()
+        client.send(GET)
+        for number, script in enumerate(scripts):
+            if number:
+                pass_time(lb)
+            assert script.asked.wait(TIMEOUT_S)
+            script.say(lb, 0)
+        yield lb, client, [a.url, b.url]
+        client.close()
+
+
 @pytest.mark.parametrize("first", [0, 1])
 def test_answers_that_come_in_pieces(first: int) -> None:
     """Both begin their heads; the one whose head is complete first wins."""
     pieces = [b"HTTP/1.1 200 OK\r\nX-From: ", b"%d\r\nContent-", b"Length: 4\r\n\r\n", b"%d%d%d%d"]
     scripts = [Scripted(*(piece.replace(b"%d", b"%d" % number) for piece in pieces)) for number in range(2)]
-    with serving(scripts[0]) as a, serving(scripts[1]) as b, driven(hedged(a.url, b.url)) as lb:
-        client = lb.client()
-        client.send(GET)
-        assert scripts[0].asked.wait(TIMEOUT_S)
-        scripts[0].say(lb, 0)
-        pass_time(lb)
-        assert scripts[1].asked.wait(TIMEOUT_S)
-        scripts[1].say(lb, 0)
+    with speaking(scripts) as (lb, client, urls):
         scripts[0].say(lb, 1)
         scripts[1].say(lb, 1)
         scripts[first].say(lb, 2)
@@ -296,27 +304,18 @@ def test_answers_that_come_in_pieces(first: int) -> None:
         assert headers["x-from"] == str(first)
         scripts[first].say(lb, 3)
         assert client.exactly(4) == b"%d" % first * 4
-        eventually(lambda: not under_way(lb, a) and not under_way(lb, b), "both are over")
+        eventually(lambda: not any(under_way(lb, url) for url in urls), "both are over")
         scripts[1 - first].say(lb, 2)
         scripts[1 - first].say(lb, 3)
         assert scripts[1 - first].gone.wait(TIMEOUT_S)
-        client.close()
 
 
 def test_an_interim_answer_of_one_of_several_is_not_passed_on() -> None:
     hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
     scripts = [Scripted(hints, OK + b"no"), Scripted(hints, OK + b"ok")]
-    with serving(scripts[0]) as a, serving(scripts[1]) as b, driven(hedged(a.url, b.url)) as lb:
-        client = lb.client()
-        client.send(GET)
-        assert scripts[0].asked.wait(TIMEOUT_S)
-        scripts[0].say(lb, 0)
-        pass_time(lb)
-        assert scripts[1].asked.wait(TIMEOUT_S)
-        scripts[1].say(lb, 0)
+    with speaking(scripts) as (lb, client, _):
         scripts[1].say(lb, 1)
         assert (status(answer := client.message()), answer[2]) == (200, b"ok")
-        client.close()
 
 
 class Silent:
