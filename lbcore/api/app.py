@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lbcore import __version__
 from lbcore.api import audit, catalogue, view
 from lbcore.api.console import Console, asker_of
+from lbcore.api.denials import denied_at
 from lbcore.api.instance import InstancePaths
 from lbcore.api.live import Live
 from lbcore.api.pages import Pages, SameOrigin
@@ -210,6 +211,12 @@ def _page(request: Request, views: list[View]) -> Response:
     return JSONResponse(views[(page - 1) * per_page : page * per_page], headers={"X-Next-Page": str(following)})
 
 
+def _with_denied(runtime: Runtime, found: View, kind: str, layer: str, name: str) -> View:
+    """An object with what middlewares have denied there, if they have."""
+    denied = denied_at(runtime, kind, layer, name)
+    return {**found, "denied": denied} if denied else found
+
+
 Make = Callable[["_Api", Runtime, Request], Response]
 
 
@@ -267,7 +274,9 @@ class _Api:
     async def entry_point(self, request: Request) -> Response:
         name = request.path_params["name"]
         point = self.runtime.static.entry_points.get(name)
-        return JSONResponse(view.entry_point_view(name, point)) if point else _missing("entry point", name)
+        if point is None:
+            return _missing("entry point", name)
+        return JSONResponse(_with_denied(self.runtime, view.entry_point_view(name, point), "entrypoint", "", name))
 
     @_aside
     def certificates(self, runtime: Runtime, request: Request) -> Response:
@@ -308,9 +317,13 @@ class _Api:
             return JSONResponse(view.service_view(runtime, name, services[name], with_health=True))
         middlewares = runtime.dynamic.http.middlewares
         if layer == "http" and kind == "middlewares" and name in middlewares:
-            return JSONResponse(view.middleware_view(runtime, name, middlewares[name], with_state=True))
-        found = catalogue.objects(runtime, layer, kind).get(name)
-        return JSONResponse(found) if found is not None else _missing(kind.removesuffix("s"), name)
+            found = view.middleware_view(runtime, name, middlewares[name], with_state=True)
+            return JSONResponse(_with_denied(runtime, found, "middleware", layer, name))
+        known = catalogue.objects(runtime, layer, kind).get(name)
+        singular = kind.removesuffix("s")
+        if known is None:
+            return _missing(singular, name)
+        return JSONResponse(_with_denied(runtime, known, singular, layer, name))
 
     async def rest(self, request: Request) -> Response:
         """Replace the configuration of the provider `rest` by that in the body, or by nothing."""

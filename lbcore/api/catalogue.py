@@ -137,6 +137,9 @@ def state(runtime: Runtime) -> View:
         "accessLogLinesLost": runtime.region.log_lines_lost,
         "logLinesLost": runtime.log_lines_lost(),
         "connectionsShed": runtime.region.connections_shed,
+        "denied": sum(
+            runtime.region.entry_point_counters(index).denied for index in range(len(runtime.static.entry_points))
+        ),
         "reload": {
             "generation": reload.generation,
             "inForce": reload.reloads,

@@ -12,7 +12,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from lbcore.api import audit
 from lbcore.api.actions import Target, change_member, set_weights, target_of
+from lbcore.api.denials import denied_at
 from lbcore.api.explain import ExplainError, explain
 from lbcore.api.health import check_view, health_of, last_check
 from lbcore.api.live import CannotWatchError, Live
@@ -91,6 +93,7 @@ class Console:
             Route(f"{base}/api/search", self.search),
             Route(f"{base}/api/history", self.history),
             Route(f"{base}/api/token", self.token),
+            ChangePath(f"{base}/api/maxima", self.maxima, methods=["GET", "DELETE"]),
             ChangePath(f"{base}/api/explain", self.explain, methods=["POST"]),
             ChangePath(f"{base}/api/{{layer}}/services/{{name:path}}/weights", self.weights, methods=["PUT", "DELETE"]),
             ChangePath(f"{base}/api/{{layer}}/services/{{name:path}}/members", self.members, methods=["POST"]),
@@ -142,11 +145,38 @@ class Console:
             part = structure.parts.get(structure.nodes.get(id, {}).get("service", ""))
             member = next((member for key, member in part.members if key == id), None) if part is not None else None
             last = last_check(runtime, member) if member is not None else None
-            return self._live.history.view(id) | ({"lastCheck": check_view(last)} if last is not None else {})
+            found = self._live.history.view(id) | ({"lastCheck": check_view(last)} if last is not None else {})
+            if (node := structure.nodes.get(id)) is not None:
+                if node["kind"] != "middleware":
+                    found |= {
+                        "maxima": self._live.maxima.view(structure, id),
+                        "maximaSince": self._live.maxima.since_ms,
+                    }
+                denied = denied_at(runtime, node["kind"], node.get("layer", ""), node["name"])
+                found |= {"denied": denied} if denied is not None else {}
+            return found
 
         found = await self._live.read(find)
         if found is None:
             return JSONResponse({"message": f"no such object: {id}"}, 404, headers=FRESH)
+        return JSONResponse(found, headers=FRESH)
+
+    async def maxima(self, request: Request) -> Response:
+        """The highest numbers since the start, or since they were reset; DELETE: reset them."""
+        live = self._live
+        if request.method == "DELETE":
+            if (refusal := self._refusal(request, "maxima")) is not None:
+                return refusal
+            await live.read(lambda runtime, structure, views: live.maxima.reset())
+            audit.log.info("the maxima are reset by %s", asker_of(request))
+            return JSONResponse(
+                {"message": "the maxima are counted anew", "since": live.maxima.since_ms}, headers=FRESH
+            )
+        query = dict(request.query_params)
+        try:
+            found = await live.read(lambda runtime, structure, views: live.maxima.page(structure, query))
+        except ValueError as error:
+            return JSONResponse({"message": str(error)}, 400, headers=FRESH)
         return JSONResponse(found, headers=FRESH)
 
     async def token(self, request: Request) -> Response:

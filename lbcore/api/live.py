@@ -1,6 +1,7 @@
 """The live stream of the API: one read of the region per interval for all viewers, and events of what has changed.
 
-The region is read each second as long as somebody watches, and else each ten seconds, for the curves of the last hour.
+The region is read each second: as long as somebody watches, all that is shown is made of it, and else only the maxima
+are taken, and each ten seconds the points of the curves.
 What is read, compared and encoded (`nodes`) does not depend on how many watch. I/O: none but the region, the clock, and
 the CPU time of workers.
 """
@@ -25,6 +26,7 @@ from lbcore.api.runtime import Runtime
 from lbcore.api.structure import Structure
 
 LOOK_S = 1.0
+LEAST_S = LOOK_S * 0.9  # of a second whose rates count for the maxima
 BUILD_S = 0.01  # CPU time in which a look makes nodes; the next ones make the others
 MOST_WATCHERS = 64
 MOST_QUEUED = 8  # events that a watcher has not taken, before it is dropped
@@ -69,6 +71,7 @@ class Live:
         self._nodes = Nodes(runtime)
         self._cpu = CpuMeter()
         self.history = History()
+        self.maxima = self._nodes.maxima
         self.instance = uuid.uuid4().hex
         self.dropped = 0
         self._watchers: set[Watcher] = set()
@@ -120,7 +123,7 @@ class Live:
 
     async def run(self) -> None:
         """Look until cancelled."""
-        next_s = time.monotonic()
+        next_s = second_s = time.monotonic()
         while True:
             next_s = max(next_s + (LOOK_S if self._watchers else INTERVAL_S), time.monotonic())
             self._woken.clear()
@@ -133,8 +136,14 @@ class Live:
                 if self._nodes.outages.is_due(self._runtime.region, self._nodes.structure):
                     async with self._turn:
                         await asyncio.to_thread(self._nodes.follow_servers, self._runtime)
+                if time.monotonic() - second_s >= LEAST_S <= next_s - time.monotonic():
+                    async with self._turn:
+                        second_s = time.monotonic()
+                        await asyncio.to_thread(self._nodes.end_second, copy.copy(self._runtime))
             async with self._turn:
-                events = await asyncio.to_thread(self._look, copy.copy(self._runtime))
+                if ends_second := time.monotonic() - second_s >= LEAST_S:
+                    second_s = time.monotonic()
+                events = await asyncio.to_thread(self._look, copy.copy(self._runtime), ends_second)
             self._tell(events)
 
     # From here on in a thread.
@@ -192,10 +201,10 @@ class Live:
         }
         return b"retry: 1000\n" + event_of("hello", dumped(hello)) + self._event("state", runtime, nodes.texts)
 
-    def _look(self, runtime: Runtime) -> bytes:
+    def _look(self, runtime: Runtime, ends_second: bool) -> bytes:
         """Read once. Returns the events."""
         nodes = self._nodes
-        before, structure = nodes.structure, nodes.look(runtime)
+        before, structure = nodes.structure, nodes.look(runtime, ends_second)
         number = int(time.time()) // INTERVAL_S
         if number != self.history.number:
             nodes.keep(structure, self.history, number)

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lbcore.api.condition import ALL, condition_of
+from lbcore.api.denials import Denied
 from lbcore.api.health import down_cause
 from lbcore.api.history import INTERVAL_S, NOTHING, History, Point
+from lbcore.api.maxima import Maxima, unix_ms
 from lbcore.api.outages import Outages
 from lbcore.api.runtime import Runtime
 from lbcore.api.structure import Part, Structure, inner_of, structure_of
@@ -28,7 +30,20 @@ ASKED_S = 0.1  # CPU time in which a look that somebody asks for makes nodes ane
 IDLE: dict[str, Any] = {}
 UNREACHED = "it cannot be reached, and no health check watches"
 # What makes a node worth showing. The other fields only accompany these.
-SAYING = ("rate", "errors", "inFlight", "connections", "queue", "retries", "mirrors", "p50", "share", "states", "downs")
+SAYING = (
+    "rate",
+    "errors",
+    "inFlight",
+    "connections",
+    "queue",
+    "retries",
+    "denied",
+    "mirrors",
+    "p50",
+    "share",
+    "states",
+    "downs",
+)
 # In the order of `Word` in state/sampler.pxd.
 (
     REQUESTS,
@@ -43,9 +58,10 @@ SAYING = ("rate", "errors", "inFlight", "connections", "queue", "retries", "mirr
     QUEUED,
     KEPT,
     BEGUN,
+    DENIED,
     IN_FLIGHT,
     WAITING,
-) = range(17)
+) = range(18)
 
 View = dict[str, Any]
 
@@ -82,6 +98,8 @@ class Nodes:
         self.points = list(runtime.static.entry_points)
         self.sampler = Sampler(runtime.region, len(self.points))
         self.outages = Outages()
+        self.denied = Denied()
+        self.maxima = Maxima(self.sampler, self.points, runtime.started_unix_s)
         self.structure: Structure | None = None
         self.views: dict[str, View] = {}
         self.texts: dict[str, str] = {}
@@ -94,6 +112,7 @@ class Nodes:
         structure = structure_of(runtime)
         if structure is not self.structure:
             self.structure = structure
+            self.maxima.follow(structure)
             self.follow_servers(runtime)
             for id in [id for id in self.views if id not in structure.nodes]:
                 del self.views[id], self.texts[id]
@@ -113,14 +132,24 @@ class Nodes:
         services = structure.units[SERVERS]
         self.pending |= dict.fromkeys(services[slot] for slot in before ^ self._unreached if slot in services)
 
-    def look(self, runtime: Runtime) -> Structure:
+    def end_second(self, runtime: Runtime) -> None:
+        """Read the region for the maxima alone."""
+        if self.structure is None:
+            self.follow(runtime)
+        self.sampler.end_second()
+
+    def look(self, runtime: Runtime, ends_second: bool = False) -> Structure:
         """Read the region, and have what was active since the last look be made anew."""
         structure = self.follow(runtime)
-        self.sampler.look()
+        if ends_second:
+            self.sampler.end_second()
+        else:
+            self.sampler.look()
         self.pending |= dict.fromkeys(f"entrypoints/{self.points[index]}" for index in self.sampler.active(POINTS))
         for kind in (SERVERS, SERVICES):
             units = structure.units[kind]
             self.pending |= dict.fromkeys(units[slot] for slot in self.sampler.active(kind) if slot in units)
+        self.pending |= dict.fromkeys(self.denied.look(runtime.region, structure))
         return structure
 
     def build(self, runtime: Runtime, structure: Structure, limit_s: float = ASKED_S) -> None:
@@ -231,6 +260,8 @@ class Nodes:
         for key in ("rate", "errors", "inFlight"):
             if total := round(sum(user.get(key, 0) for user in users), 3):
                 view[key] = total
+        if rate := round(self.denied.rate(node), 3):
+            view["denied"] = rate
         return self._stated(node, view)
 
     def _service(self, runtime: Runtime, structure: Structure, part: Part, node: View) -> Iterator[tuple[str, View]]:
@@ -247,7 +278,7 @@ class Nodes:
             yield id, view
         view = self._sums(part, [common.samples[id] for id in common.chosen])
         if part.service.changed_ns:
-            view["since"] = _unix_ms(part.service.changed_ns)
+            view["since"] = unix_ms(part.service.changed_ns)
         if part.spare:
             pass  # nothing is lost
         elif not part.service.is_up or down == len(members):
@@ -339,7 +370,7 @@ class Nodes:
         elif is_below_down and "since" in below:
             view["since"] = below["since"]
         elif changed_ns:
-            view["since"] = _unix_ms(changed_ns)
+            view["since"] = unix_ms(changed_ns)
         if states:
             view["states"] = states
         return view
@@ -449,6 +480,8 @@ def _numbers(sample: tuple[float, ...]) -> View:
         found["classes"] = [round(each, 3) if each else 0 for each in sample[NONE : FAILED + 1]]
     if sample[RETRIES]:
         found["retries"] = round(sample[RETRIES], 3)
+    if sample[DENIED]:
+        found["denied"] = round(sample[DENIED], 3)
     for key, word in (("bytesIn", BYTES_IN), ("bytesOut", BYTES_OUT)):
         if sample[word]:
             found[key] = round(sample[word])
@@ -461,7 +494,3 @@ def _quantiles(view: View, window: tuple[int, int, float | None, float | None, f
     for key, value in zip(("p50", "p95", "p99"), window[2:], strict=True):
         if value is not None:
             view[key] = round(value, 3)
-
-
-def _unix_ms(monotonic_ns: int) -> int:
-    return round(time.time() * 1000 - (time.monotonic_ns() - monotonic_ns) / 1e6)

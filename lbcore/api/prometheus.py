@@ -8,6 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from lbcore.api.denials import IDENTITIES
 from lbcore.api.runtime import Runtime
 from lbcore.config.difference import qualify
 from lbcore.config.static import Labels, Prometheus
@@ -20,6 +21,7 @@ from lbcore.routing.compile_own import own_routers, router_identity
 from lbcore.routing.guarded import Guarded
 from lbcore.routing.mirroring import Mirroring
 from lbcore.routing.service import Service
+from lbcore.state.counters import denial_key
 
 CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
 
@@ -68,6 +70,7 @@ class RequestCollector(Collector):
         yield from self._providers()
         yield from self._fleet()
         yield from self._requests()
+        yield from self._denied()
         yield from self._members()
         yield from self._calls()
         yield from self._udp_members()
@@ -143,6 +146,31 @@ class RequestCollector(Collector):
             failed.add_metric([name], counters.failed)
             expired.add_metric([name], counters.expired)
         yield from (calls, waiting, slow, failed, expired) if found else ()
+
+    def _denied(self) -> Iterator[Metric]:
+        """What middlewares have refused. Of routers and middlewares, those at which there was anything."""
+        runtime, region = self._runtime, self._runtime.region
+        about = "Requests, answers and connections that middlewares have refused"
+        points = CounterMetricFamily("lbcore_entrypoint_denied", f"{about}, by entry point", labels=["entrypoint"])
+        for index, name in enumerate(runtime.static.entry_points):
+            points.add_metric([name], region.entry_point_counters(index).denied)
+        routers = CounterMetricFamily("lbcore_router_denied", f"{about}, by router", labels=["router", "layer"])
+        slots, at_routers, by_middlewares = runtime.slots.services, region.routers_denied(), region.denials()
+        sections = (("http", runtime.dynamic.http), ("tcp", runtime.dynamic.tcp))
+        for layer, section in sections if at_routers else ():
+            for name in section.routers:
+                if count := at_routers.get(slots.get(IDENTITIES[layer](name), -1)):
+                    routers.add_metric([name, layer], count)
+        middlewares = CounterMetricFamily(
+            "lbcore_middleware_denied", f"{about}, by middleware", labels=["middleware", "layer"]
+        )
+        for layer, section in sections if by_middlewares else ():
+            for name in section.middlewares:
+                if count := by_middlewares.get(denial_key(layer, name)):
+                    middlewares.add_metric([name, layer], count)
+        help_text = "Of these, those that no middleware's number has, for want of room"
+        shed = CounterMetricFamily("lbcore_denials_shed", help_text, value=by_middlewares.get(0, 0))
+        yield from (points, routers, middlewares, shed)
 
     def _udp_members(self) -> Iterator[Metric]:
         """The servers of UDP services."""

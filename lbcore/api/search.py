@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lbcore.api.maxima import number_of
 from lbcore.api.structure import Node, Structure
 
 MOST_PER_PAGE = 1000
-SORTS = ("name", "rate", "errors", "p50", "p95", "p99", "inFlight", "requests")
+SORTS = ("name", "rate", "errors", "p50", "p95", "p99", "inFlight", "requests", "denied")
 FIELDS = ("q", "kind", "layer", "status", "state", "provider", "entrypoint", "sort", "order", "page", "per_page")
 View = dict[str, Any]
 
@@ -18,7 +19,7 @@ def search(structure: Structure, views: Mapping[str, View], query: Mapping[str, 
     for key in query:
         if key not in FIELDS:
             raise ValueError(f"no such parameter: {key}; known: {', '.join(FIELDS)}")
-    page, per_page = _number(query, "page", 1), _number(query, "per_page", 50)
+    page, per_page = number_of(query, "page", 1), number_of(query, "per_page", 50)
     if per_page > MOST_PER_PAGE:
         raise ValueError(f"per_page: {MOST_PER_PAGE} at most")
     sort, order = query.get("sort", "name"), query.get("order", "asc")
@@ -44,13 +45,6 @@ def search(structure: Structure, views: Mapping[str, View], query: Mapping[str, 
         items.append({"node": node, **({"live": view} if view else {})})
     pages = -(-len(found) // per_page)
     return {"total": len(found), "all": len(every), "page": page, "pages": pages, "perPage": per_page, "items": items}
-
-
-def _number(query: Mapping[str, str], key: str, default: int) -> int:
-    text = query.get(key, str(default))
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text)):
-        raise ValueError(f"{key}: {text!r} is no number above 0")
-    return int(text)
 
 
 def _matches(node: Node, view: View, query: Mapping[str, str]) -> bool:

@@ -13,6 +13,7 @@ from lbcore.cli.explain import explain
 from lbcore.cli.healthcheck import healthcheck
 from lbcore.cli.log_level import log_level
 from lbcore.cli.man import man
+from lbcore.cli.maxima import maxima
 from lbcore.cli.members import drain, eject, reset, undrain
 from lbcore.cli.memory import memory
 from lbcore.cli.ping_switch import ping
@@ -36,7 +37,7 @@ def main() -> None:
 
 
 for command in (
-    *(run, check, schema, explain, status, top, routes, weights, drain, undrain, eject, reset),
+    *(run, check, schema, explain, status, top, maxima, routes, weights, drain, undrain, eject, reset),
     *(reload, ping, log_level, memory, stop, healthcheck, cert, completion, man),
 ):
     main.add_command(command)

@@ -26,6 +26,7 @@ cdef class Filter(Sink):
     cdef bint complete         # `end` was called
     cdef bint ended            # `next.end` was called
     cdef bint holds            # the middleware that has added it holds the head of the answer back
+    cdef bint refused          # the filter itself has refused the body: it is longer than allowed, or not understood
     cdef bint keeps_all        # the filter has all of the body, and gives it to each sink that comes behind it
     cdef Message trailers      # of a complete body, owned by the exchange; None = it has none
 

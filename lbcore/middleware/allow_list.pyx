@@ -25,6 +25,7 @@ cdef class AllowList(Middleware):
 
     def __init__(self, str name, config):
         self.name = name
+        self.guards = True
         if not config.source_range:
             raise ValueError("sourceRange is empty, IPAllowLister not created")
         self.allowed = Networks(config.source_range)

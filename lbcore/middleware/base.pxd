@@ -129,6 +129,8 @@ cdef class Middleware:
     cdef readonly str name             # `name@provider`
     cdef bint sees_answer              # `on_response` has something to do
     cdef bint sees_end                 # `on_end` has something to do
+    cdef bint guards                   # all that it answers in a server's place is a refusal, whatever its status; else so is 400 and above
+    cdef public object denials         # Denials of its refusals; None = they are not counted, since it is none of the configuration
 
     cdef int on_request(self, Request request, Response answer, Context context) except -1
     cdef int on_settled(self, Request request, Response answer, Context context, Pending pending) except -1

@@ -1,7 +1,7 @@
 from collections.abc import Callable, Iterable
 
 from lbcore.http.request import Request
-from lbcore.state.holdings import State
+from lbcore.state.holdings import Denials, State
 
 class Tries:
     most: int
@@ -30,6 +30,7 @@ class Tries:
 
 class Middleware:
     name: str
+    denials: Denials | None
     def bind(self, find: Callable[[str], object]) -> None: ...
     def keep_in(self, state: State) -> None: ...
     def why(self, request: Request) -> str | None: ...

@@ -130,6 +130,7 @@ cdef class CircuitBreaker(Middleware):
 
     def __init__(self, str name, config):
         self.name = name
+        self.guards = True
         self.sees_end = True
         self.ratios = []
         self.breakers = {}

@@ -90,6 +90,7 @@ cdef class ForwardAuth(Middleware):
 
     def __init__(self, str name, config):
         self.name = name
+        self.guards = True
         if not config.address:
             raise ValueError("forwardAuth has no address")
         parts = urlsplit(config.address)

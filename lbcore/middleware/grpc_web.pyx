@@ -52,11 +52,13 @@ cdef class FromText(Filter):
                 pieces.append(binascii.a2b_base64(text[at:end], strict_mode=True))
                 at = end
         except binascii.Error:
+            self.refused = True
             return 400
         text = b"".join(pieces)
         return Filter.put(self, span_of(text, len(text))) if text else 0
 
     cdef int end(self, Message trailers) except -1:
+        self.refused = len(self.rest) > 0
         return 400 if self.rest else Filter.end(self, trailers)
 
 

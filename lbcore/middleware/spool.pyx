@@ -55,6 +55,7 @@ cdef class Spool(Filter):
 
     cdef int put(self, Span data) except -1:
         if self.most_bytes and self.size + data.len > self.most_bytes:
+            self.refused = True
             return self.refusal
         try:
             self.keep(data.ptr, data.len)

@@ -32,6 +32,9 @@ cdef class AnswerWay(Attempting):
     cdef uint64_t started_ns           # monotonic; exact where the entry point has an observer, else that of the batch of events
 
     cdef int send_answer(self) except -1
+    cdef int send_middlewares_answer(self) except -1
+    cdef int note_refusal(self, Py_ssize_t step, int status) except -1
+    cdef int note_refused_body(self, Sink sink, int status) except -1
     cdef int frame_answer(self) except -1
     cdef int go_back(self, Pending settled) except -1
     cdef int go_on_back(self, Pending settled) except -1

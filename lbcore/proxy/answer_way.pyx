@@ -21,6 +21,7 @@ from lbcore.routing.server cimport Server
 from lbcore.routing.service cimport Service
 from lbcore.selection.clock cimport monotonic_ns
 from lbcore.state.durations cimport bucket_of
+from lbcore.state.holdings cimport Denials
 from lbcore.state.layout cimport (
     ERROR_BAD_REQUEST, ERROR_CLIENT_ABORT, ERROR_CLIENT_TIMEOUT, ERROR_EOF, ERROR_INTERNAL, ERROR_REFUSED, ERROR_RESET,
     ERROR_RESOLVE, ERROR_RESOURCE, ERROR_TIMEOUT, ERROR_TLS,
@@ -31,6 +32,7 @@ from lbcore.proxy.attempts cimport PHASE_ROUTE, Attempting
 cdef enum:
     PART_BYTES = 65536         # of an answer of lbcore's own, put at once
     LONGEST_REASON = 200       # letters of a middleware's reason in an explanation
+    FIRST_REFUSAL = 400        # status of an answer that counts as a refusal, if a middleware has made it
 
 _log = logging.getLogger("lbcore.proxy")
 
@@ -177,6 +179,40 @@ cdef class AnswerWay(Attempting):
         self.go_back(None)
         return 0
 
+    cdef int send_middlewares_answer(self) except -1:
+        """Send the answer that the middleware at work has made in the server's place."""
+        self.note_refusal(self.step, self.response.status)
+        return self.send_answer()
+
+    cdef int note_refusal(self, Py_ssize_t step, int status) except -1:
+        """Count that the middleware of a step has refused the request, or has not let its answer pass, by an answer of this status."""
+        cdef Middleware middleware
+        if self.is_subrequest:
+            return 0
+        if self.gates.entered and step >= self.gates.first_step:
+            middleware = self.gates.at(step)
+        else:
+            middleware = <Middleware>self.route.middlewares[step]
+        if middleware.denials is None or (status < FIRST_REFUSAL and not middleware.guards):
+            return 0                           # it is none of the configuration, as in the place of a router that cannot run; or redirects
+        (<Denials>middleware.denials).add()
+        self.entry_point.stats.denied += 1
+        self.route.note_denied()
+        return 0
+
+    cdef int note_refused_body(self, Sink sink, int status) except -1:
+        """Count a refusal by a filter of the chain that begins with `sink`, if a middleware has added it. O(filters)."""
+        while isinstance(sink, Filter):
+            if (<Filter>sink).refused:
+                (<Filter>sink).refused = False
+                return self.note_refusal((<Filter>sink).step, status)
+            sink = (<Filter>sink).next
+        return 0
+
+    cdef int body_refused(self, int status) except -1:
+        self.note_refused_body(self.request_filters, status)
+        return Attempting.body_refused(self, status)
+
     cdef int frame_answer(self) except -1:
         """What lbcore's own answer needs beside status, headers and `text`, which stand in `response`."""
         cdef Response response = self.response
@@ -200,14 +236,17 @@ cdef class AnswerWay(Attempting):
 
         settled  what was waited for; None: nothing was.
         """
-        cdef int verdict = PASS, status
+        cdef int verdict = PASS, status, before
         cdef bint waited = settled is not None or self.shut is not None
         if not self.way_back.begun:
             self.begin_way_back()
         while (self.way_back.left and not self.way_back.stopped) or settled is not None:
+            before = self.response.status
             verdict = self.way_back.run(self.route, self.gates, self.request, self.response, self, settled)
             settled = None
             if verdict == ANSWER:
+                if before < FIRST_REFUSAL <= self.response.status:
+                    self.note_refusal(self.step, self.response.status)
                 if self.explanation is not None:
                     self.explanation.replaced.add(self.way_back.left)
                 self.replace_answer()
@@ -422,6 +461,7 @@ cdef class AnswerWay(Attempting):
     cdef int answer_refused(self, int status) except -1:
         """A filter does not let the rest of the answer's body pass: the client has to see that it is incomplete."""
         self.error = ERROR_RESOURCE if status == 503 else ERROR_INTERNAL
+        self.note_refused_body(self.answer_filters, status)
         self.lose_server()
         if self.status == 0:
             status = 503 if status == 503 else 500

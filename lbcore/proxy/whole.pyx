@@ -128,7 +128,7 @@ cdef class WholeExchange(AnswerWay):
                     return self.answer(404, b"404 page not found\n", True)
                 verdict = self.run_middlewares(None)
             if verdict != PASS:
-                return self.send_answer() if verdict == ANSWER else self.begin_wait()
+                return self.send_middlewares_answer() if verdict == ANSWER else self.begin_wait()
             settled = None
             self.service = self.route.service
             self.phase = PHASE_CHOOSE
@@ -149,7 +149,7 @@ cdef class WholeExchange(AnswerWay):
                 if verdict == WAIT:
                     return self.begin_wait()
                 self.release_slot()
-                return self.send_answer()
+                return self.send_middlewares_answer()
         if self.pending is not None:
             raise RuntimeError("a middleware has called `wait`, and returned another verdict than WAIT")
         if self.attempt.server is None:

@@ -13,7 +13,8 @@ from lbcore.middleware.base import Middleware
 from lbcore.middleware.build import build
 from lbcore.middleware.python import PythonMiddleware
 from lbcore.routing.service import Service
-from lbcore.state.holdings import State
+from lbcore.state.counters import denial_key
+from lbcore.state.holdings import Denials, State
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
 
@@ -97,6 +98,8 @@ class MiddlewareCompiler:
                 if isinstance(middleware, PythonMiddleware):
                     slot = self.given.slots.servers[calls_identity(name)]
                     middleware.count_in(self.given.region, self.given.worker, slot)
+                key = denial_key("http", name)
+                middleware.denials = Denials(self.given.state.table, key)
                 self.built[name] = middleware
                 self._fresh.append(name)
             except Exception as error:

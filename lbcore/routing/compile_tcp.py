@@ -38,6 +38,8 @@ from lbcore.routing.order import Rank
 from lbcore.routing.server import Server
 from lbcore.routing.service import Service, UpstreamPolicy
 from lbcore.routing.tcp_route import ConnectionLimit, TcpPolicy, TcpRoute, TcpRoutes
+from lbcore.state.counters import denial_key
+from lbcore.state.holdings import Denials
 from lbcore.state.keyed import KeyedTable
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
@@ -203,7 +205,8 @@ class TcpCompiler(Layer4Compiler):
     def route(self, name: str, router: model.TcpRouter, service: Service, tls: TlsCompiler) -> TcpRoute:
         """The route of a router."""
         rule = Program(tcp_rule_of(router, self.static))
-        allowed, limits = self.allowed(name, router), self.limits(name, router)
+        kinds = self.middlewares_by_kind(name, router)
+        allowed, limits = self.allowed(kinds), self.limits(name, kinds)
         acceptor = None
         if router.tls is not None and not router.tls.passthrough:
             acceptor = tls.acceptor_of_layer_4(options_name(router.tls, name))
@@ -211,6 +214,8 @@ class TcpCompiler(Layer4Compiler):
         route = TcpRoute(name, rule, allowed, service, limits, router.tls is not None, acceptor, takes_all)
         if acceptor is not None:
             self.ends_tls.append(route)
+        keys = [denial_key("tcp", reference) for references in kinds for reference in references]
+        route.count_denials([Denials(self.connections, key) for key in keys])
         if (slot := self.slots.services.get(tcp_router_identity(name))) is not None:
             route.count_in(self.region, self.worker, slot)
         return route
@@ -218,15 +223,23 @@ class TcpCompiler(Layer4Compiler):
     def of(self, router: model.TcpRouter, name: str) -> Service:
         return self.service(qualify(router.service, name))
 
-    def allowed(self, name: str, router: model.TcpRouter) -> list[Networks]:
-        references = dict.fromkeys(qualify(reference, name) for reference in router.middlewares)
-        configs = [self.tcp.middlewares[reference].ip_allow_list for reference in references]
+    def middlewares_by_kind(self, name: str, router: model.TcpRouter) -> tuple[list[str], list[str]]:
+        """The middlewares of a router that look at the client's address, and those that count its connections."""
+        configs = self.tcp.middlewares
+        references = list(dict.fromkeys(qualify(reference, name) for reference in router.middlewares))
+        return (
+            [reference for reference in references if configs[reference].ip_allow_list is not None],
+            [reference for reference in references if configs[reference].in_flight_conn is not None],
+        )
+
+    def allowed(self, kinds: tuple[list[str], list[str]]) -> list[Networks]:
+        configs = (self.tcp.middlewares[reference].ip_allow_list for reference in kinds[0])
         return [Networks(config.source_range) for config in configs if config is not None]
 
-    def limits(self, name: str, router: model.TcpRouter) -> list[ConnectionLimit]:
+    def limits(self, name: str, kinds: tuple[list[str], list[str]]) -> list[ConnectionLimit]:
         """Each router counts on its own, as in Traefik, and by its name, so that a reload keeps the counts."""
         limits = []
-        for reference in dict.fromkeys(qualify(reference, name) for reference in router.middlewares):
+        for reference in kinds[1]:
             config = self.tcp.middlewares[reference].in_flight_conn
             if config is not None:
                 digest = hashlib.blake2b(f"{name}|{reference}".encode(), digest_size=8).digest()

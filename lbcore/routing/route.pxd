@@ -29,4 +29,5 @@ cdef class Route:
 
     cdef void note_start(self) noexcept
     cdef void note_end(self, int status_class, int bucket) noexcept
+    cdef void note_denied(self) noexcept
     cdef str place_of(self, Py_ssize_t step)

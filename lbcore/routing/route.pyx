@@ -76,6 +76,14 @@ cdef class Route:
                 (<Route>route).stats.durations[bucket] += 1
             route = <PyObject*>(<Route>route).outer
 
+    cdef void note_denied(self) noexcept:
+        """A middleware has refused a request, of the router and of those above."""
+        cdef Route route = self
+        while route is not None:
+            if route.stats != NULL:
+                route.stats.denied += 1
+            route = route.outer
+
     cdef str place_of(self, Py_ssize_t step):
         """The name of the router whose middleware a step is: its own, or that of a parent."""
         cdef Route route = self

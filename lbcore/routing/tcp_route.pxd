@@ -31,6 +31,7 @@ cdef class TcpRoute:
     cdef Program rule
     cdef list allowed                  # Networks; the client has to be in each of them
     cdef readonly list limits          # ConnectionLimit; None = none
+    cdef list denials                  # Denials of those of `allowed`, then of `limits`; None = they are not counted
     cdef readonly Service service
     cdef readonly bint encrypted       # it takes connections with TLS, and no others
     cdef readonly object acceptor      # a tls.handshake.Acceptor, which ends TLS here; None = TLS ends at the server
@@ -40,7 +41,8 @@ cdef class TcpRoute:
     cdef ServiceStats* stats           # this worker's counters of the router; NULL = it has none
     cdef object region                 # keeps `stats` mapped
 
-    cdef bint admits(self, Asker asker) noexcept
+    cdef Py_ssize_t refuser(self, Asker asker) noexcept
+    cdef bint note_denied(self, Py_ssize_t place) noexcept
     cdef void note_start(self) noexcept
     cdef void note_end(self, bint reached) noexcept
 

@@ -1,6 +1,7 @@
 from lbcore.http.networks import Networks
 from lbcore.routing.matcher import Program
 from lbcore.routing.service import Service
+from lbcore.state.holdings import Denials
 from lbcore.state.keyed import KeyedTable
 from lbcore.state.region import Region
 from lbcore.tls.certificate import Pair
@@ -33,6 +34,7 @@ class TcpRoute:
         acceptor: Acceptor | None = None,
         takes_all: bool = False,
     ) -> None: ...
+    def count_denials(self, denials: list[Denials]) -> None: ...
     def count_in(self, region: Region, worker: int, slot: int) -> TcpRoute: ...
     def ending_at(self, acceptor: Acceptor) -> TcpRoute: ...
 

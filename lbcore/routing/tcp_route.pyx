@@ -10,6 +10,7 @@ from lbcore.http.span cimport Span, span_of
 from lbcore.routing.asker cimport Asker
 from lbcore.routing.matcher cimport Program, run
 from lbcore.routing.service cimport Service
+from lbcore.state.holdings cimport Denials
 from lbcore.state.keyed cimport KeyedTable
 from lbcore.state.region cimport Region
 
@@ -78,11 +79,15 @@ cdef class TcpRoute:
         self.stats = region.service_stats(worker, slot)
         return self
 
+    def count_denials(self, list denials):
+        """Count there what middlewares refuse: Denials for those of `allowed`, then for those of `limits`. Before the first connection."""
+        self.denials = denials
+
     def ending_at(self, acceptor):
         """The same route where TLS ends by another Acceptor."""
         cdef TcpRoute route = TcpRoute(self.name, self.rule, self.allowed, self.service, self.limits, self.encrypted, acceptor,
                                        self.takes_all)
-        route.region, route.stats = self.region, self.stats
+        route.region, route.stats, route.denials = self.region, self.stats, self.denials
         return route
 
     cdef void note_start(self) noexcept:
@@ -95,11 +100,22 @@ cdef class TcpRoute:
         if self.stats != NULL:
             self.stats.responses[2 if reached else 0] += 1
 
-    cdef bint admits(self, Asker asker) noexcept:
-        """Whether the middlewares admit the client."""
+    cdef Py_ssize_t refuser(self, Asker asker) noexcept:
+        """The place among `allowed` of the networks in which the client is not; -1 = it is in all of them."""
+        cdef Py_ssize_t place = 0
         for networks in self.allowed:
             if not (<Networks>networks).hold(asker.address):
-                return False
+                return place
+            place += 1
+        return -1
+
+    cdef bint note_denied(self, Py_ssize_t place) noexcept:
+        """A middleware has refused a connection: its place among `allowed`, or behind them among `limits`. Returns whether that counts."""
+        if self.denials is None:
+            return False                       # the router cannot run
+        (<Denials>self.denials[place]).add()
+        if self.stats != NULL:
+            self.stats.denied += 1
         return True
 
 

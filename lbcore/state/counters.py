@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 
 # Names of the error counters, in the order of ErrorKind in layout.pxd.
@@ -47,6 +48,12 @@ HANDSHAKE_CAUSES = ("closed", "refused", "unshared", "certificate", "garbage")
 
 # Of the counters of lost datagrams, in the order of DatagramLoss in layout.pxd.
 DATAGRAM_LOSSES = ("unserved", "refused", "lacking", "unsent", "overflowed")
+
+
+
+def denial_key(layer: str, name: str) -> int:
+    """The number by which refusals of a middleware of a layer, `http` or `tcp`, are counted, by its qualified name."""
+    return int.from_bytes(hashlib.blake2b(f"{layer}|{name}".encode(), digest_size=8).digest(), "little")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +131,7 @@ class EntryPointCounters:
     datagrams_in       of UDP, from clients, lost ones included; `datagrams_out`: sent to clients.
     datagrams_lost_in/out  on their way to servers and to clients, by cause, keyed by DATAGRAM_LOSSES.
     sessions_shed      sessions of UDP that were ended to make room for others.
+    denied             requests, and connections of layer 4, that a middleware has refused.
     """
 
     accepted: int
@@ -139,3 +147,4 @@ class EntryPointCounters:
     datagrams_lost_in: dict[str, int] = field(default_factory=dict)
     datagrams_lost_out: dict[str, int] = field(default_factory=dict)
     sessions_shed: int = 0
+    denied: int = 0

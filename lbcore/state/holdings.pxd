@@ -21,6 +21,14 @@ cdef class Group:
     cdef void key_of(self, const char* text, Py_ssize_t length, uint8_t* key) noexcept
 
 
+cdef class Denials:                    # what one middleware has refused, counted by this worker
+    cdef KeyedTable table              # whose region and worker count it
+    cdef uint64_t key
+    cdef uint64_t* count               # of its row; NULL = it has none yet, or there is no room
+
+    cdef void add(self) noexcept
+
+
 cdef class State:
     cdef readonly KeyedTable table
     cdef object objects                # WeakValueDictionary, by identity

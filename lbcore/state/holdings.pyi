@@ -11,6 +11,9 @@ class Group:
     number: int
     def __init__(self, table: KeyedTable, identity: str) -> None: ...
 
+class Denials:
+    def __init__(self, table: KeyedTable, key: int) -> None: ...
+
 class State:
     table: KeyedTable
     loop: AbstractEventLoop | None

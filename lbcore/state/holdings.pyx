@@ -15,7 +15,7 @@ from libc.string cimport memcpy
 from lbcore.selection.atomic cimport atomic_load_u32
 from lbcore.selection.mix cimport mix64
 from lbcore.state.keyed cimport KeyedTable
-from lbcore.state.layout cimport KeyedRow
+from lbcore.state.layout cimport DENIAL_ROWS, DenialRow, KeyedRow, WorkerStats
 from lbcore.state.region cimport Region
 
 
@@ -68,6 +68,35 @@ cdef class Group:
             second = mix64(second + first)
         memcpy(key, &first, 8)
         memcpy(key + 8, &second, 8)
+
+
+@cython.final
+cdef class Denials:
+    """The refusals of the middleware with this key. It gets its row when it first refuses something, and the same one after a reload."""
+
+    def __cinit__(self, KeyedTable table, uint64_t key):
+        self.table = table
+        self.key = key
+
+    cdef void add(self) noexcept:
+        """Count one. The first time O(rows in use)."""
+        cdef WorkerStats* worker
+        cdef DenialRow* row
+        cdef DenialRow* behind
+        if self.count == NULL:
+            worker = self.table.region.worker(self.table.worker)
+            row = self.table.region.denial_rows(self.table.worker)
+            behind = row + worker.denial_rows
+            while row < behind and row.key != self.key:
+                row += 1
+            if row == behind:
+                if worker.denial_rows == DENIAL_ROWS:
+                    worker.denials_shed += 1
+                    return
+                row.key = self.key
+                worker.denial_rows += 1
+            self.count = &row.count
+        self.count[0] += 1
 
 
 @cython.final

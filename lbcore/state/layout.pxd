@@ -1,8 +1,8 @@
 # The layout of the shared region: every struct in it, each a multiple of a cache line (64 bytes).
 #
 # Region = Header page, ServiceCell[services], ServerCell[servers], WorkerStats[workers], ServerStats[workers][servers],
-# ServiceStats[workers][services], MetricRow[workers][METRIC_ROWS], LabelRow[workers][LABEL_ROWS], KeyedPart[workers + 1],
-# KeyedRow[workers + 1][KEYED_ROWS],
+# ServiceStats[workers][services], MetricRow[workers][METRIC_ROWS], LabelRow[workers][LABEL_ROWS],
+# DenialRow[workers][DENIAL_ROWS], KeyedPart[workers + 1], KeyedRow[workers + 1][KEYED_ROWS],
 # LogRing[RING_KINDS][workers].
 # Cells with several writers are accessed only with the functions of atomic.pxd. Rows with one writer, a worker, are incremented
 # plainly; readers sum the rows of all workers. A page that was never touched costs no memory.
@@ -14,7 +14,7 @@ from lbcore.selection.load cimport Load
 
 cdef enum:
     SECRET_BYTES = 32          # of the secret of the instance
-    LAYOUT_VERSION = 20
+    LAYOUT_VERSION = 21
     HEADER_BYTES = 4096
     MAX_WORKERS = 1024
     MAX_ENTRY_POINTS = 64
@@ -26,6 +26,7 @@ cdef enum:
     LABEL_SHED_ROWS = 1024     # of these, those for requests whose values had no room
     LABEL_BYTES = 992          # of the values in one row
     MAX_LABELS = 8             # headers whose values are labels
+    DENIAL_ROWS = 16384        # per worker: middlewares that have refused something
     KEYED_ROWS = 65536         # per worker, and shared by all: keys that are limited; a power of two
     HANDSHAKE_CAUSES = 5       # HandshakeCause
     DATAGRAM_LOSSES = 5        # DatagramLoss
@@ -177,7 +178,7 @@ cdef struct ServiceStats:      # one per worker and service or router; written b
     uint64_t rejected          # requests for which the queue had no room
     uint64_t abandoned         # those of `queued` whose client has gone
     uint64_t responses[STATUS_CLASSES]     # of a router: the ends of its `requests`
-    uint64_t reserve
+    uint64_t denied            # of a router: those of its `requests` that a middleware has refused
     uint32_t durations[TIME_BUCKETS]       # of a router: its `requests` by the time from head to end; modulo 2**32
 
 
@@ -197,6 +198,11 @@ cdef struct LabelRow:          # requests with one set of labels and of values o
     uint32_t length            # of `text`; 0 = the values had no room
     uint32_t unused
     char text[LABEL_BYTES]     # each value behind its length, which is one byte
+
+
+cdef struct DenialRow:         # what one middleware has refused; written by one worker alone. Four of them are a cache line
+    uint64_t key               # of the middleware: see holdings.denial_key
+    uint64_t count
 
 
 cdef struct KeyedPart:         # the rows of one worker, or, in the last part, the shared ones; protected by Header.keyed_lock
@@ -232,7 +238,8 @@ cdef struct EntryPointStats:   # one per worker and entry point; written by that
     uint64_t datagrams_out     # sent to clients
     uint64_t datagrams_lost[2][DATAGRAM_LOSSES]    # by DatagramWay and DatagramLoss
     uint64_t sessions_shed     # sessions that were ended to make room for others
-    uint64_t reserve[3]
+    uint64_t denied            # requests, and connections of layer 4, that a middleware has refused
+    uint64_t reserve[2]
     uint32_t durations[TIME_BUCKETS]       # of its requests; modulo 2**32
 
 
@@ -248,7 +255,9 @@ cdef struct WorkerStats:       # one per worker; its totals are the sums over it
     uint64_t stores_missed     # requests about which a limit has decided without its store, since that was away
     uint64_t label_rows        # number of its LabelRows in use, which are the first ones
     uint64_t labels_shed       # requests for whose values of headers there was no row
-    uint64_t reserve[5]
+    uint64_t denial_rows       # number of its DenialRows in use, which are the first ones
+    uint64_t denials_shed      # refusals of middlewares for which there was no row
+    uint64_t reserve[3]
     EntryPointStats entry_points[MAX_ENTRY_POINTS]  # index = position in the static configuration
 
 

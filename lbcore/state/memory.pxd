@@ -4,9 +4,8 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from lbcore.selection.atomic cimport atomic_add_u64, atomic_load_u64
 from lbcore.state.layout cimport (
-    KEYED_ROWS, LABEL_ROWS, METRIC_ROWS, Header, KeyedPart, KeyedRow, LabelRow, LogRing, MetricRow, ServerCell, ServerStats,
-    ServiceCell, ServiceStats,
-    WorkerStats,
+    DENIAL_ROWS, KEYED_ROWS, LABEL_ROWS, METRIC_ROWS, DenialRow, Header, KeyedPart, KeyedRow, LabelRow, LogRing, MetricRow,
+    ServerCell, ServerStats, ServiceCell, ServiceStats, WorkerStats,
 )
 
 
@@ -22,6 +21,7 @@ cdef class RegionMemory:
     cdef ServiceStats* service_rows    # [worker][service]
     cdef MetricRow* metrics            # [worker][METRIC_ROWS]
     cdef LabelRow* labels              # [worker][LABEL_ROWS]
+    cdef DenialRow* denials            # [worker][DENIAL_ROWS]
     cdef KeyedPart* keyed_parts        # [worker, or `workers` for the shared one]
     cdef KeyedRow* keyed               # likewise, [KEYED_ROWS]
     cdef LogRing* rings                # [RingKind][worker]
@@ -51,6 +51,9 @@ cdef class RegionMemory:
 
     cdef inline LabelRow* label_rows(self, uint32_t worker) noexcept nogil:
         return self.labels + <size_t>worker * LABEL_ROWS
+
+    cdef inline DenialRow* denial_rows(self, uint32_t worker) noexcept nogil:
+        return self.denials + <size_t>worker * DENIAL_ROWS
 
     cdef inline KeyedPart* keyed_part(self, uint32_t part) noexcept nogil:
         return self.keyed_parts + part

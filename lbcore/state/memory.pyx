@@ -6,8 +6,8 @@ from libc.stdint cimport uint32_t
 from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 
 from lbcore.state.layout cimport (
-    HEADER_BYTES, KEYED_ROWS, LABEL_ROWS, METRIC_ROWS, RING_KINDS, Header, KeyedPart, KeyedRow, LabelRow, LogRing, MetricRow,
-    ServerCell, ServerStats, ServiceCell, ServiceStats, WorkerStats,
+    DENIAL_ROWS, HEADER_BYTES, KEYED_ROWS, LABEL_ROWS, METRIC_ROWS, RING_KINDS, DenialRow, Header, KeyedPart, KeyedRow, LabelRow,
+    LogRing, MetricRow, ServerCell, ServerStats, ServiceCell, ServiceStats, WorkerStats,
 )
 
 cdef extern from "<unistd.h>" nogil:
@@ -52,7 +52,8 @@ cdef class RegionMemory:
         self.service_rows = <ServiceStats*>(self.server_rows + <size_t>self.workers * self.servers)
         self.metrics = <MetricRow*>(self.service_rows + <size_t>self.workers * self.services)
         self.labels = <LabelRow*>(self.metrics + <size_t>self.workers * METRIC_ROWS)
-        self.keyed_parts = <KeyedPart*>(self.labels + <size_t>self.workers * LABEL_ROWS)
+        self.denials = <DenialRow*>(self.labels + <size_t>self.workers * LABEL_ROWS)
+        self.keyed_parts = <KeyedPart*>(self.denials + <size_t>self.workers * DENIAL_ROWS)
         self.keyed = <KeyedRow*>(self.keyed_parts + self.workers + 1)
         self.rings = <LogRing*>(self.keyed + <size_t>(self.workers + 1) * KEYED_ROWS)
 
@@ -98,6 +99,7 @@ cdef size_t region_bytes(uint32_t workers, uint32_t services, uint32_t servers) 
     size += <size_t>workers * services * sizeof(ServiceStats)
     size += <size_t>workers * METRIC_ROWS * sizeof(MetricRow)
     size += <size_t>workers * LABEL_ROWS * sizeof(LabelRow)
+    size += <size_t>workers * DENIAL_ROWS * sizeof(DenialRow)
     size += <size_t>(workers + 1) * (sizeof(KeyedPart) + KEYED_ROWS * sizeof(KeyedRow))
     size += <size_t>RING_KINDS * workers * sizeof(LogRing)
     return size

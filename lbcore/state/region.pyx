@@ -18,8 +18,8 @@ from lbcore.selection.atomic cimport (
 )
 from lbcore.state.layout cimport (
     TICKET_KEY_BYTES, TICKET_KEYS, HEADER_BYTES, KEYED_ROWS, LAYOUT_VERSION, SECRET_BYTES, MAX_ENTRY_POINTS, MAX_WORKERS,
-    STATUS_CLASSES, Header, KeyedPart, KeyedRow, LabelRow, LogRing, ServerCell, ServerStats, ServiceCell, ServiceStats,
-    WorkerStats,
+    STATUS_CLASSES, DenialRow, Header, KeyedPart, KeyedRow, LabelRow, LogRing, ServerCell, ServerStats, ServiceCell,
+    ServiceStats, WorkerStats,
 )
 from lbcore.state.memory cimport region_bytes
 
@@ -33,7 +33,7 @@ cdef uint32_t STRUCT_BYTES = <uint32_t>(
     sizeof(Header) + 31 * sizeof(ServiceCell) + 37 * sizeof(ServerCell) + 41 * sizeof(ServerStats) + 43 * sizeof(WorkerStats)
     + 47 * sizeof(ServiceStats)
     + 53 * sizeof(KeyedRow) + 57 * sizeof(KeyedPart)
-    + 59 * sizeof(LogRing) + 61 * sizeof(LabelRow)
+    + 59 * sizeof(LogRing) + 61 * sizeof(LabelRow) + 67 * sizeof(DenialRow)
 )
 
 entry_points_max = MAX_ENTRY_POINTS

@@ -16,6 +16,7 @@ cdef enum Word:                # index into the sums of an object
     W_QUEUED                   # of entry points: connections
     W_KEPT                     # sessions
     W_BEGUN
+    W_DENIED                   # requests and connections that middlewares have refused: of routers and entry points
     W_IN_FLIGHT                # from here on numbers of the moment, which no rate is made of
     W_WAITING                  # in the queue; of entry points: open connections
     WORDS
@@ -36,6 +37,28 @@ cdef struct Track:             # one object
     Base bases[2]              # the older window, and the newer one
 
 
+cdef enum Height:              # index into the maxima of an object
+    H_IN_FLIGHT = 0
+    H_WAITING                  # as W_WAITING
+    H_RATE                     # requests within a second
+    H_ACCEPTED                 # of entry points: connections within a second
+    HEIGHTS
+
+
+cdef struct Peak:              # the maxima of one object
+    double most[HEIGHTS]
+    uint64_t at_ns[HEIGHTS]    # monotonic time of the look that has found it
+    uint64_t counted[2]        # W_REQUESTS and W_QUEUED at the last second
+    double rate                # of the last second
+    uint64_t look              # number of the look that has ended it
+
+
+cdef struct Summand:           # a member whose numbers are a part of those of a service
+    uint32_t service           # slots
+    uint32_t member
+    uint32_t parts             # SUM_RATE, SUM_IN_FLIGHT
+
+
 cdef class Sampler:
     cdef Region region
     cdef uint32_t points               # entry points
@@ -46,6 +69,11 @@ cdef class Sampler:
     cdef uint32_t n_visited
     cdef readonly uint64_t looks
     cdef uint64_t looked_ns            # monotonic time of the last look
+    cdef Peak* peaks[3]                # by Kind; owned, as `tracks`
+    cdef Summand* summands             # of one service after the other; owned
+    cdef Py_ssize_t n_summands
+    cdef uint64_t second_ns            # monotonic time of the last look that has ended a second
+    cdef double second_s               # length of the second that the present look ends; 0 = it ends none
     cdef uint64_t turned_ns[2]         # monotonic times at which the windows began: the older one, the newer one
 
     cdef uint32_t used(self, int kind) noexcept nogil
@@ -54,6 +82,9 @@ cdef class Sampler:
     cdef void add_row(self, int kind, uint32_t worker, uint32_t slot) noexcept nogil
     cdef Track* enter(self, int kind, uint32_t slot) noexcept nogil
     cdef void settle(self, int kind, uint32_t slot, uint64_t now_ns) noexcept nogil
+    cdef void take_peaks(self, int kind, uint32_t slot, uint64_t now_ns) noexcept nogil
+    cdef void add_summands(self, uint64_t now_ns) noexcept nogil
+    cdef int look_now(self, bint ends_second) except -1
     cdef void read_times(self, int kind, uint32_t slot) noexcept nogil
     cdef uint64_t state_of(self, int kind, uint32_t slot) noexcept nogil
     cdef Track* track(self, int kind, uint32_t slot) except NULL

@@ -25,6 +25,12 @@ cdef enum Kind:
 
 SERVERS, SERVICES, POINTS = KIND_SERVERS, KIND_SERVICES, KIND_POINTS
 
+cdef enum:                     # of what a member is a part
+    SUM_RATE = 1
+    SUM_IN_FLIGHT = 2
+
+RATE, IN_FLIGHT = SUM_RATE, SUM_IN_FLIGHT
+
 cdef uint64_t ACTIVE_NS = 35 * 1000 * 1000 * 1000      # after its last change; longer than three windows
 
 
@@ -42,12 +48,13 @@ cdef class Sampler:
             self.tracks[kind] = <Track*>calloc(size, sizeof(Track))
             self.states[kind] = <uint64_t*>calloc(size, sizeof(uint64_t))
             self.until_ns[kind] = <uint64_t*>calloc(size, sizeof(uint64_t))
-            if self.tracks[kind] == NULL or self.states[kind] == NULL or self.until_ns[kind] == NULL:
+            self.peaks[kind] = <Peak*>calloc(size, sizeof(Peak))
+            if self.tracks[kind] == NULL or self.states[kind] == NULL or self.until_ns[kind] == NULL or self.peaks[kind] == NULL:
                 raise MemoryError
         self.visited = <uint32_t*>calloc(max(region.servers, region.services, <uint32_t>MAX_ENTRY_POINTS), sizeof(uint32_t))
         if self.visited == NULL:
             raise MemoryError
-        self.looked_ns = self.turned_ns[0] = self.turned_ns[1] = monotonic_ns()
+        self.looked_ns = self.second_ns = self.turned_ns[0] = self.turned_ns[1] = monotonic_ns()
 
     def __dealloc__(self):
         cdef int kind
@@ -55,17 +62,32 @@ cdef class Sampler:
             free(self.tracks[kind])
             free(self.states[kind])
             free(self.until_ns[kind])
+            free(self.peaks[kind])
         free(self.visited)
+        free(self.summands)
 
     def look(self) -> None:
         """Read the region once."""
+        self.look_now(False)
+
+    def end_second(self) -> None:
+        """`look`, and take the maxima of rates: since the last call about a second has passed. After a longer time the mean of that
+        time counts."""
+        self.look_now(True)
+
+    cdef int look_now(self, bint ends_second) except -1:
         cdef uint64_t now_ns = monotonic_ns()
         cdef int kind
         self.looks += 1
         with nogil:
+            self.second_s = (now_ns - self.second_ns) / 1e9 if ends_second else 0.0
             for kind in range(KINDS):
                 self.look_at(kind, now_ns)
+            self.add_summands(now_ns)
             self.looked_ns = now_ns
+            if ends_second:
+                self.second_ns = now_ns
+        return 0
 
     cdef uint32_t used(self, int kind) noexcept nogil:
         """Slots below this one may have been given out."""
@@ -150,6 +172,7 @@ cdef class Sampler:
                 fresh[<int>W_RESPONSES + i] += service.responses[i]
                 ended += service.responses[i]
             fresh[<int>W_QUEUED] += service.queued
+            fresh[<int>W_DENIED] += service.denied
             if service.requests > ended:
                 fresh[<int>W_IN_FLIGHT] += service.requests - ended
             fresh[<int>W_WAITING] += service.waiting
@@ -160,6 +183,7 @@ cdef class Sampler:
                 fresh[<int>W_RESPONSES + i] += point.responses[i]
                 ended += point.responses[i]
             fresh[<int>W_QUEUED] += point.accepted
+            fresh[<int>W_DENIED] += point.denied
             fresh[<int>W_RETRIES] += point.datagrams_in
             fresh[<int>W_BYTES_IN] += point.bytes_in
             fresh[<int>W_BYTES_OUT] += point.bytes_out
@@ -181,6 +205,7 @@ cdef class Sampler:
             memset(track.told, 0, sizeof(track.told))
             memset(track.times, 0, sizeof(track.times))
             memset(track.bases, 0, sizeof(track.bases))
+        self.take_peaks(kind, slot, now_ns)
         if memcmp(track.fresh, track.words, sizeof(track.words)) == 0:
             return
         if self.until_ns[kind][slot] <= self.looked_ns or track.told_ns == 0:      # it was idle
@@ -192,6 +217,81 @@ cdef class Sampler:
         memcpy(track.words, track.fresh, sizeof(track.words))
         self.until_ns[kind][slot] = now_ns + ACTIVE_NS
         self.read_times(kind, slot)
+
+    cdef void take_peaks(self, int kind, uint32_t slot, uint64_t now_ns) noexcept nogil:
+        """Compare what was added up with the highest so far."""
+        cdef uint64_t* fresh = self.tracks[kind][slot].fresh
+        cdef Peak* peak = self.peaks[kind] + slot
+        cdef uint64_t requests = fresh[<int>W_REQUESTS], queued = fresh[<int>W_QUEUED]
+        raise_to(peak, H_IN_FLIGHT, fresh[<int>W_IN_FLIGHT], now_ns)
+        raise_to(peak, H_WAITING, fresh[<int>W_WAITING], now_ns)
+        if self.second_s <= 0:
+            return
+        # A slot that has another identity now begins with less.
+        peak.rate = (requests - peak.counted[0]) / self.second_s if requests > peak.counted[0] else 0.0
+        peak.look = self.looks
+        raise_to(peak, H_RATE, peak.rate, now_ns)
+        if kind == KIND_POINTS and queued > peak.counted[1]:
+            raise_to(peak, H_ACCEPTED, (queued - peak.counted[1]) / self.second_s, now_ns)
+        peak.counted[0], peak.counted[1] = requests, queued
+
+    cdef void add_summands(self, uint64_t now_ns) noexcept nogil:
+        """Compare what the members of each service have together with the highest so far."""
+        cdef Summand* summand
+        cdef Peak* member
+        cdef double rate = 0, in_flight = 0
+        cdef Py_ssize_t i
+        for i in range(self.n_summands):
+            summand = self.summands + i
+            member = self.peaks[<int>KIND_SERVERS] + summand.member
+            if summand.parts & SUM_RATE and self.second_s > 0 and member.look == self.looks:
+                rate += member.rate
+            if summand.parts & SUM_IN_FLIGHT:
+                in_flight += self.tracks[<int>KIND_SERVERS][summand.member].words[<int>W_IN_FLIGHT]
+            if i + 1 == self.n_summands or self.summands[i + 1].service != summand.service:
+                raise_to(self.peaks[<int>KIND_SERVICES] + summand.service, H_IN_FLIGHT, in_flight, now_ns)
+                raise_to(self.peaks[<int>KIND_SERVICES] + summand.service, H_RATE, rate, now_ns)
+                rate = in_flight = 0
+
+    def add_up(self, bytes summands) -> None:
+        """Set what the numbers of services are the sums of, one service after the other: three uint32_t each, the slot of the service,
+        that of a member, and what is added up: RATE, IN_FLIGHT."""
+        cdef Py_ssize_t count = len(summands) // <Py_ssize_t>sizeof(Summand), i
+        cdef Summand* fresh = <Summand*>calloc(count + 1, sizeof(Summand))
+        if fresh == NULL:
+            raise MemoryError
+        memcpy(fresh, <const char*>summands, count * sizeof(Summand))
+        free(self.summands)
+        self.summands, self.n_summands = fresh, 0
+        for i in range(count):
+            if fresh[i].service >= self.region.services or fresh[i].member >= self.region.servers:
+                raise IndexError("a slot that is none")
+        self.n_summands = count
+
+    def maxima(self, int kind, uint32_t slot) -> bytes:
+        """The highest numbers of an object, and for each the monotonic time of the look that has found it, in ns: four doubles, and four
+        uint64_t; 0: there is none. What is in flight; what waits in the queue (of entry points: open connections); requests within a
+        second; of entry points: connections within a second."""
+        self.track(kind, slot)
+        return (<char*>&self.peaks[kind][slot])[:HEIGHTS * (sizeof(double) + sizeof(uint64_t))]
+
+    def forget_maxima(self, int kind, uint32_t slot, bint wholly=True) -> None:
+        """Begin anew with those of a slot. `wholly`: its identity is another one, with counters of its own."""
+        cdef Peak* peak
+        self.track(kind, slot)
+        peak = self.peaks[kind] + slot
+        if wholly:
+            peak.counted[0] = peak.counted[1] = 0
+        if peak.at_ns[0] or peak.at_ns[1] or peak.at_ns[2] or peak.at_ns[3]:       # else its page stays untouched
+            memset(peak, 0, HEIGHTS * (sizeof(double) + sizeof(uint64_t)))
+
+    def forget_all_maxima(self) -> None:
+        """Begin anew with those of all."""
+        cdef int kind
+        cdef uint32_t slot
+        for kind in range(KINDS):
+            for slot in range(self.used(kind)):
+                self.forget_maxima(kind, slot, False)
 
     cdef void read_times(self, int kind, uint32_t slot) noexcept nogil:
         cdef Track* track = self.tracks[kind] + slot
@@ -321,3 +421,9 @@ cdef class Sampler:
                     track.bases[0] = track.bases[1]
                     memcpy(track.bases[1].words, track.words, sizeof(track.words))
                     memcpy(track.bases[1].times, track.times, sizeof(track.times))
+
+
+cdef void raise_to(Peak* peak, int height, double value, uint64_t now_ns) noexcept nogil:
+    if value > peak.most[height]:
+        peak.most[height] = value
+        peak.at_ns[height] = now_ns

@@ -6,7 +6,7 @@ from libc.string cimport memset
 from lbcore.selection.atomic cimport atomic_load_u32, atomic_load_u64
 from lbcore.state.layout cimport (
     CLIENT_TO_SERVER, DATAGRAM_LOSSES, ERROR_KINDS, HANDSHAKE_CAUSES, SERVER_TO_CLIENT, MAX_BUCKETS, MAX_ENTRY_POINTS,
-    RING_LINES, RING_RECORDS, RING_SPANS, STATUS_CLASSES, EntryPointStats, LabelRow, MetricRow, ServerStats, ServiceStats,
+    RING_LINES, RING_RECORDS, RING_SPANS, STATUS_CLASSES, DenialRow, EntryPointStats, LabelRow, MetricRow, ServerStats, ServiceStats,
 )
 
 from lbcore.state.counters import DATAGRAM_LOSSES as DATAGRAM_LOSS_NAMES, HANDSHAKE_CAUSES as HANDSHAKE_NAMES
@@ -135,6 +135,7 @@ cdef class Totals(Cells):
             for i in range(2 * DATAGRAM_LOSSES):
                 (&total.datagrams_lost[0][0])[i] += (&row.datagrams_lost[0][0])[i]
             total.sessions_shed += row.sessions_shed
+            total.denied += row.denied
         return EntryPointCounters(
             total.accepted,
             total.open_connections,
@@ -149,6 +150,7 @@ cdef class Totals(Cells):
             {name: total.datagrams_lost[<int>CLIENT_TO_SERVER][i] for i, name in enumerate(DATAGRAM_LOSS_NAMES)},
             {name: total.datagrams_lost[<int>SERVER_TO_CLIENT][i] for i, name in enumerate(DATAGRAM_LOSS_NAMES)},
             total.sessions_shed,
+            total.denied,
         )
 
     def request_counters(self) -> dict:
@@ -184,6 +186,39 @@ cdef class Totals(Cells):
                 if row.count:
                     labels = (row.key, (<char*>row.text)[:row.length])
                     found[labels] = found.get(labels, 0) + row.count
+        return found
+
+    def denials(self):
+        """By `counters.denial_key`: what middlewares have refused, over all workers, of those that have refused anything. By 0: what
+        had no room."""
+        cdef uint32_t worker
+        cdef uint64_t i, shed = 0
+        cdef DenialRow* row
+        cdef dict found = {}
+        for worker in range(self.workers):
+            row = self.denial_rows(worker)
+            shed += self.worker(worker).denials_shed
+            for i in range(self.worker(worker).denial_rows):
+                found[row[i].key] = found.get(row[i].key, 0) + row[i].count
+        if shed:
+            found[0] = shed
+        return found
+
+    def routers_denied(self):
+        """By the slot of a router: what middlewares have refused there, over all workers, if anything. Reads the pages alone that a
+        worker has written."""
+        cdef dict found = {}
+        cdef uint32_t worker, slot, first, after = 0
+        cdef uint32_t used = atomic_load_u32(&self.header.services_used)
+        cdef uint64_t count
+        for worker in range(self.workers):
+            first = 0
+            while self.rows_written(<char*>self.service_stats(worker, 0), sizeof(ServiceStats), used, &first, &after):
+                for slot in range(first, after):
+                    count = self.service_stats(worker, slot).denied
+                    if count:
+                        found[slot] = found.get(slot, 0) + count
+                first = after
         return found
 
     @property

@@ -56,10 +56,16 @@ cdef class TcpConnection(ClientConnection):
     """`serve_tcp` makes it, with the socket of its client, and calls `open`."""
 
     cdef int open(self) except -1:
+        cdef Py_ssize_t refuser
         self.enter()
         self.decision = Decision()
         self.route.note_start()
-        if not self.route.admits(self.asker) or (self.route.limits is not None and not self.pass_limits()):
+        refuser = self.route.refuser(self.asker)
+        if refuser < 0 and self.route.limits is not None and not self.pass_limits():
+            refuser = len(self.route.allowed) + self.limits_taken
+        if refuser >= 0:
+            if self.route.note_denied(refuser):
+                self.entry_point.stats.denied += 1
             return self.close()
         return self.dial()
 

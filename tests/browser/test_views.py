@@ -40,6 +40,7 @@ VIEWS = {
     "middlewares": "Middlewares",
     "services": "Services",
     "servers": "Servers",
+    "maxima": "Maxima",
     "certificates": "Certificates",
     "instance": "Instance",
     "explain?url=http%3A%2F%2Fshop.example%2Fcart": "Explain a request",
@@ -409,6 +410,82 @@ def test_a_change_needs_the_token_and_a_confirmation(busy: Scene, browser: Brows
     for done in ("drains: ", "has its configured weight", "is taken out: ", "is as configured"):
         busy.instance.logged(rf"INF service shop@file: shop-v2 {done}.* \(by 127\.0\.0\.1\)")
     busy.instance.logged(r"INF service shop@file: weights set by 127\.0\.0\.1: .*shop-v2=30")
+
+
+def test_maxima_are_listed_shown_and_reset(browser: Browser, tmp_path: Path) -> None:
+    held = threading.Event()
+    with contextlib.ExitStack() as stack:
+        (a,) = stack.enter_context(recorders("a"))
+        stack.callback(held.set)
+        a.answer = lambda first, headers, body: (200, b"held" if held.wait(PATIENCE_MS / 1000) else b"")
+        router = {"rule": "PathPrefix(`/`)", "service": "shop", "entryPoints": ["web"]}
+        dynamic = {"http": {"routers": {"shop": router}, "services": {"shop": balancer(a.url)}}}
+        instance = stack.enter_context(running(tmp_path, dynamic, static=STATIC))
+        instance.runs(1)
+        url = Scene(instance, {}, "").url
+        page = stack.enter_context(opened(browser, f"{url}#/http/services/shop@file")).page
+        is_live(page)
+        waiting = [threading.Thread(target=instance.get, args=("/", 120)) for _ in range(3)]
+        for thread in waiting:
+            thread.start()
+            stack.callback(thread.join)
+        stack.callback(held.set)
+        section = page.locator("section", has=page.get_by_role("heading", name="Maxima"))
+        expect(section).to_contain_text(re.compile(r"most in flight3 at \d\d:\d\d:\d\d"))
+        expect(section).to_contain_text("looks once a second")
+        held.set()
+        for thread in waiting:
+            thread.join()
+        section.get_by_role("link", name="All maxima").click()
+        heading(page, "Maxima")
+        row = page.locator("tbody tr", has_text="shop@file").filter(has_text="service")
+        expect(row.locator("[data-title='Most in flight']")).to_contain_text("3 at ")
+        page.get_by_role("button", name="Most in flight").click()
+        expect(page.locator("th[aria-sort=descending]")).to_have_text(re.compile("Most in flight"))
+        page.get_by_label("Kind").select_option("member")
+        expect(page.locator("tbody tr")).to_have_count(1)
+        page.get_by_label("Kind").select_option("")
+        expect(row).to_be_visible()
+        page.get_by_role("button", name="Reset maxima…").click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_label("Token").fill(TOKEN)
+        dialog.get_by_role("button", name="Reset maxima").click()
+        expect(page.locator(".toast")).to_contain_text("the maxima are counted anew")
+        expect(row).to_have_count(0)
+        instance.logged(r"INF the maxima are reset by 127\.0\.0\.1")
+
+
+def test_what_middlewares_deny_has_a_column_and_a_line(browser: Browser, tmp_path: Path) -> None:
+    with recorders("a") as (a,):
+        router = {"rule": "PathPrefix(`/`)", "service": "shop", "entryPoints": ["web"], "middlewares": ["nobody"]}
+        nobody = {"ipAllowList": {"sourceRange": ["10.0.0.1"]}}
+        services = {"shop": balancer(a.url)}
+        dynamic = {"http": {"routers": {"shop": router}, "services": services, "middlewares": {"nobody": nobody}}}
+        with running(tmp_path, dynamic, static=STATIC) as instance:
+            instance.runs(1)
+            url, done = Scene(instance, {}, "").url, threading.Event()
+
+            def ask() -> None:
+                while not done.wait(0.02):
+                    assert instance.get("/")[0] == 403
+
+            asking = threading.Thread(target=ask)
+            asking.start()
+            try:
+                with opened(browser, f"{url}#/middlewares") as watched:
+                    page = watched.page
+                    for view in ("middlewares", "routers", "entrypoints"):
+                        page.goto(f"{url}#/{view}")
+                        cell = page.locator("td[data-title=Denied]", has_text=re.compile(r"[1-9][\d.]*/s"))
+                        expect(cell).to_have_count(1)
+                    page.goto(f"{url}#/http/middlewares/nobody@file")
+                    expect(page.locator(".facts").first).to_contain_text(re.compile(r"denied[\d.]+/s, \d+ so far"))
+                    page.goto(f"{url}#/http/routers/shop@file")
+                    line = re.compile(r"denied by middlewares[\d.]+/s, \d+ so far")
+                    expect(page.locator(".facts").first).to_contain_text(line)
+            finally:
+                done.set()
+                asking.join()
 
 
 def test_without_a_token_nothing_can_be_changed(browser: Browser, tmp_path: Path) -> None:

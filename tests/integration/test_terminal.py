@@ -211,6 +211,43 @@ def test_top_has_rates_errors_latency_and_shares_of_all_layers(site: Site) -> No
     assert next(row for row in found if row["layer"] == "udp")["share"] is None
 
 
+def test_maxima_of_all_layers_by_column_and_their_reset(site: Site) -> None:
+    def busy() -> list[dict[str, Any]]:
+        site.lb.get("/")
+        site.connect("db")
+        found: list[dict[str, Any]] = site.json("maxima", "--sort", "rate")["objects"]
+        seen = {row["name"] for row in found if "rate" in row["maxima"]}
+        return found if {"all@file", "v1@file", "v2@file", "shop@file", "db@file"} <= seen else []
+
+    found = eventually(busy, "all have a rate")
+    rates = [row["maxima"].get("rate", {"most": 0})["most"] for row in found]
+    assert rates == sorted(rates, reverse=True)
+    code, text = site.ask("maxima")
+    assert code == 0
+    since, head, *rows = text.splitlines()
+    assert since.startswith("since ") and head.split()[:2] == ["kind", "name"] and "most per second" in head
+    assert re.search(r"^tcp service +db@file .*\d+ at \d\d:\d\d:\d\d", text, re.MULTILINE)
+    assert any(re.match(r"server +v2@file http://\S+ ", row) for row in rows)
+    assert len(site.json("maxima", "--kind", "server", "--limit", "2")["objects"]) == 2
+    assert {row["kind"] for row in site.json("maxima", "--kind", "server")["objects"]} == {"member"}
+    code, text = site.ask("maxima", "--reset")
+    assert code == 1 and "a token is missing" in text
+    code, text = lbcore("maxima", "--reset", "--api", site.api, "--token", "another token of some length")
+    assert (code, text) == (1, "error: wrong token\n")
+    before = site.json("maxima")["since"]
+    assert site.ask("maxima", "--reset", token=True) == (0, "the maxima are counted anew\n")
+    site.lb.logged(r"INF the maxima are reset by 127\.0\.0\.1")
+
+    def is_reset() -> bool:
+        """Once the second in which the last requests came has ended."""
+        since = json.loads(site.ask("maxima", "--reset", "--json", token=True)[1])["since"]
+        found = site.json("maxima")
+        assert before < since == found["since"]
+        return not {"v1@file", "v2@file"} & {row["name"] for row in found["objects"]}
+
+    eventually(is_reset, "nothing is left")
+
+
 def test_top_limits_and_repeats_without_wrapping(site: Site) -> None:
     code, text = site.ask("top", "--interval", "0.1", "--count", "2", "--sort", "server", "--reverse")
     assert code == 0

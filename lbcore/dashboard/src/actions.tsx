@@ -198,6 +198,30 @@ export function ServiceActions({ service, members }: { service: Node; members: N
   );
 }
 
+/** Counts resets of the maxima: what shows them reads it. */
+export const resets = signal(0);
+
+export function MaximaActions(): JSX.Element | null {
+  if (!hello.value?.writable) return <span class="muted">Read-only: set <code>api.token</code> to reset them here.</span>;
+  const ask = () => {
+    pending.value = {
+      title: "Reset all maxima",
+      effect: "The highest numbers of all objects are forgotten, and counted anew from now on.",
+      confirm: "Reset maxima",
+      send: async () => {
+        const answer = await change<{ message: string }>("maxima", "DELETE");
+        resets.value++;
+        return answer;
+      },
+    };
+  };
+  return (
+    <button type="button" disabled={connection.value !== "live"} onClick={ask}>
+      Reset maxima…
+    </button>
+  );
+}
+
 /** The question before a change, and what came of it. */
 export function Confirmation(): JSX.Element {
   const box = useRef<HTMLDialogElement>(null);

@@ -13,6 +13,7 @@ import { Logo, Sign, State } from "./icons";
 import { InstanceView } from "./instance";
 import { LISTS, ListView } from "./lists";
 import { MapView } from "./map";
+import { MaximaView } from "./maxima";
 import { NodeView } from "./node";
 import { Empty, Heading, toneOf, useHistory } from "./parts";
 import { ProblemLine, ProblemsView } from "./problems";
@@ -31,6 +32,7 @@ const VIEWS: [string, string, () => number | undefined][] = [
   ["middlewares", "Middlewares", () => byKind.value.middleware.length],
   ["services", "Services", () => byKind.value.service.length],
   ["servers", "Servers", () => byKind.value.member.filter((each) => each.server).length],
+  ["maxima", "Maxima", () => undefined],
   ["certificates", "Certificates", () => info.value?.certificatesTotal ?? info.value?.certificates.length],
   ["instance", "Instance", () => undefined],
   ["explain", "Explain", () => undefined],
@@ -230,6 +232,8 @@ function View(): JSX.Element {
       return <HealthView />;
     case "problems":
       return <ProblemsView />;
+    case "maxima":
+      return <MaximaView />;
     case "certificates":
       return <CertificatesView />;
     case "instance":

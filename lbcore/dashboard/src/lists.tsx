@@ -3,7 +3,7 @@
 import type { JSX } from "preact";
 import { useMemo } from "preact/hooks";
 
-import { count, ms, percent, short } from "./format";
+import { count, ms, percent, perSecond, short } from "./format";
 import { compare } from "./mapmodel";
 import { Address, Choice, Empty, Heading, Name, NodeLink, Paging, Search, Share, States, errorShare, pageOf, split, toneOf } from "./parts";
 import { amend, linkOf, route } from "./route";
@@ -86,6 +86,7 @@ const ERRORS: ColumnOf = {
 const P50 = number("p50", "p50", (state) => state.p50, ms);
 const P95 = number("p95", "p95", (state) => state.p95, ms);
 const P99 = number("p99", "p99", (state) => state.p99, ms);
+const DENIED = number("denied", "Denied", (state) => state.denied, perSecond);
 const FLIGHT = number("inFlight", "In flight", (state) => state.inFlight, short);
 
 interface ListOf {
@@ -105,7 +106,7 @@ export const LISTS: Record<string, ListOf> = {
       NAME,
       STATE,
       { key: "address", title: "Address", cell: (node) => <Address node={node} /> },
-      RATE, ERRORS, P50, P95, P99, FLIGHT,
+      RATE, ERRORS, DENIED, P50, P95, P99, FLIGHT,
       number("connections", "Connections", (state) => state.connections, short),
     ],
   },
@@ -118,7 +119,7 @@ export const LISTS: Record<string, ListOf> = {
       STATE,
       { key: "rule", title: "Rule", by: (node) => node.rule ?? "", cell: (node) => <code>{node.rule ?? ""}</code> },
       { key: "service", title: "Service", cell: (node) => (node.service ? <NodeLink id={node.service} /> : <span class="muted">none</span>) },
-      RATE, ERRORS, P50, P95, P99, FLIGHT,
+      RATE, ERRORS, DENIED, P50, P95, P99, FLIGHT,
     ],
   },
   middlewares: {
@@ -130,7 +131,7 @@ export const LISTS: Record<string, ListOf> = {
       STATE,
       { key: "type", title: "Type", by: (node) => node.type ?? "", cell: (node) => node.type ?? "" },
       { key: "usedBy", title: "Used by", by: (node) => node.usedBy?.length ?? 0, cell: (node) => <Links ids={node.usedBy} /> },
-      RATE, ERRORS, FLIGHT,
+      RATE, ERRORS, DENIED, FLIGHT,
     ],
   },
   services: {

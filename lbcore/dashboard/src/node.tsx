@@ -8,11 +8,12 @@ import { Curve, historySeries } from "./curves";
 import { bytes, count, counted, lasting, moment, ms, percent, perSecond, short } from "./format";
 import { MapOf } from "./map";
 import { ordered, routersFor } from "./mapmodel";
+import { SEEN, highest } from "./maxima";
 import { Address, Empty, Heading, Name, NodeLink, PER_PAGE, Paging, Share, Since, States, errorShare, pageOf, rateUnit, useHistory, useLive } from "./parts";
 import { link } from "./route";
 import { urgentFirst } from "./state";
 import { ask, byId, liveOf, loaded, parentsOf, routersOf, structure, tick, time } from "./store";
-import type { Live, Node } from "./types";
+import type { History, Live, Node } from "./types";
 
 const KINDS = { entrypoint: "Entry point", router: "Router", middleware: "Middleware", service: "Service", member: "Server" };
 const LISTS = { entrypoint: "entrypoints", router: "routers", middleware: "middlewares", service: "services", member: "servers" };
@@ -97,6 +98,15 @@ function configured(node: Node): Fact[] {
         ["Limit", node.maxConnections ? `${count(node.maxConnections)} requests in flight` : undefined],
       ];
   }
+}
+
+const DENIED = "denied by middlewares";
+
+/** What middlewares have denied there; of a middleware, what it has. `all`: since the start. */
+function denied(node: Node, state: Live, all: number | undefined): Fact {
+  const title = node.kind === "middleware" ? "denied" : DENIED;
+  if (!all && state.denied === undefined) return [title, undefined];
+  return [title, `${perSecond(state.denied)}${all === undefined ? "" : `, ${count(all)} so far`}`];
 }
 
 function now(node: Node, state: Live): Fact[] {
@@ -186,8 +196,7 @@ function Members({ service }: { service: Node }): JSX.Element | null {
   );
 }
 
-function Curves({ node }: { node: Node }): JSX.Element {
-  const history = useHistory(node.id);
+function Curves({ node, history }: { node: Node; history: History | undefined }): JSX.Element {
   if (!history) return <Empty>Loading the last hour…</Empty>;
   if (!history.kept || history.times.length === 0) return <Empty>No traffic in the last hour.</Empty>;
   const series = historySeries(history);
@@ -201,8 +210,7 @@ function Curves({ node }: { node: Node }): JSX.Element {
 }
 
 /** What the last active health check of a server has found, also while that takes nothing away yet. */
-function LastCheck({ node }: { node: Node }): JSX.Element | null {
-  const last = useHistory(node.id)?.lastCheck;
+function LastCheck({ last }: { last: History["lastCheck"] }): JSX.Element | null {
   if (!last) return null;
   const found = last.error === undefined ? `passed in ${ms(last.ms)}` : `failed after ${ms(last.ms)}: ${last.error}`;
   return <p class={last.error === undefined ? "muted" : "problem"}>The last health check {found}, at {moment(last.at)}.</p>;
@@ -235,6 +243,7 @@ function Configuration({ node }: { node: Node }): JSX.Element | null {
 export function NodeView({ id }: { id: string }): JSX.Element {
   const node = byId.value.get(id);
   const state = useLive(id);
+  const history = useHistory(id);
   void tick.value;
   if (!loaded.value) return <Empty>Loading…</Empty>;
   if (!node) {
@@ -276,16 +285,28 @@ export function NodeView({ id }: { id: string }): JSX.Element {
       ))}
       <section>
         <h2>Now</h2>
-        <Facts of={now(node, state)} />
+        <Facts of={[...now(node, state), denied(node, state, history?.denied)]} />
         {node.shared && <p class="muted">Errors, latency and requests in flight are on the pages of its members: some of its servers have requests from elsewhere, too.</p>}
-        {node.kind === "member" && byId.value.get(node.service ?? "")?.healthCheck && <LastCheck node={node} />}
+        {node.kind === "member" && byId.value.get(node.service ?? "")?.healthCheck && <LastCheck last={history?.lastCheck} />}
         {node.kind === "middleware" && <p class="muted">The sum of the routers and services that use it.</p>}
       </section>
       <Members service={node} />
       {node.kind !== "middleware" && (
         <section>
           <h2>The last hour</h2>
-          <Curves node={node} key={node.id} />
+          <Curves node={node} history={history} key={node.id} />
+        </section>
+      )}
+      {history?.maxima && Object.keys(history.maxima).length > 0 && (
+        <section>
+          <h2>Maxima</h2>
+          <Facts of={highest(node, history.maxima)} />
+          <p class="muted">
+            Since {moment(history.maximaSince)}. {SEEN}
+          </p>
+          <p class="more">
+            <a href={link("maxima")}>All maxima</a>
+          </p>
         </section>
       )}
       {routers.length > 0 && (

@@ -72,6 +72,7 @@ export interface Live {
   queue?: number;
   queued?: number;
   retries?: number;
+  denied?: number; // by middlewares
   mirrors?: { sent?: number; failed?: number; shed?: number };
   sticky?: { kept?: number; begun?: number };
   bytesIn?: number;
@@ -260,6 +261,29 @@ export interface LastCheck {
   error?: string;
 }
 
+/** The highest number that a reading has seen, and the time of that reading. */
+export interface Most {
+  most: number;
+  at: number;
+}
+
+export interface Maxima {
+  inFlight?: Most;
+  queue?: Most;
+  rate?: Most;
+  connections?: Most;
+  connectionRate?: Most;
+}
+
+/** A page of the objects that have had anything. */
+export interface MaximaPage {
+  since: number;
+  total: number;
+  page: number;
+  pages: number;
+  items: { id: string; maxima: Maxima }[];
+}
+
 export interface History {
   id: string;
   interval: number;
@@ -274,4 +298,8 @@ export interface History {
   queue: (number | null)[];
   /** Of a server. */
   lastCheck?: LastCheck;
+  maxima?: Maxima;
+  maximaSince?: number;
+  /** By middlewares, since the start. */
+  denied?: number;
 }
