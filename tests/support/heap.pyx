@@ -5,12 +5,20 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from lbcore.http.heap cimport LibraryMemory, heap_adopt, heap_give, heap_resize, heap_take
-from lbcore.http.sanitizer cimport first_hidden
 cimport lbcore.http2.memory as sessions
 from lbcore.http2.memory cimport SessionMemory, memory_is_owned, own_memory
 
 cdef extern from "<sys/mman.h>" nogil:
     int mincore(void* address, size_t size, unsigned char* present)
+
+cdef extern from * nogil:
+    """
+    /* Of the sanitizer, if it is in this process: this module itself may be built without. */
+    extern void *__asan_region_is_poisoned(void *start, size_t size) __attribute__((weak));
+    #define lbcore_first_watched(start, size) \\
+        ((char *)(__asan_region_is_poisoned ? __asan_region_is_poisoned(start, size) : (void *)0))
+    """
+    char* first_hidden "lbcore_first_watched"(void* start, size_t size)
 
 cdef enum:
     PAGE_BYTES = 4096
