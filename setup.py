@@ -38,13 +38,15 @@ WITHOUT_TABLES = ["-fno-asynchronous-unwind-tables"]
 # Modules through which few requests pass, or where other code takes most of the time (Python, cryptography, zlib, QUIC,
 # pages of errors): a quarter smaller.
 COLD = {
-    *("http.reflect", "native.library", "observability.header_labels", "observability.span_encoder"),
-    *("proxy.explainer", "routing.rehearsal"),
+    *("http.reflect", "native.library", "observability.header_labels", "observability.json_line"),
+    *("observability.log_record", "observability.span_encoder"),
+    *("proxy.entry_point", "proxy.explainer", "routing.rehearsal"),
     *("state.cells", "state.holdings", "state.memory", "state.region", "state.sampler", "state.totals"),
-    *("tls.certificate", "tls.connector", "tls.option_set", "tls.tickets"),
+    *("tls.certificate", "tls.connector", "tls.handshake", "tls.option_set", "tls.tickets"),
     *("middleware.api_key", "middleware.buffering", "middleware.client_cert", "middleware.compress"),
     *("middleware.content_type", "middleware.digest_auth"),
-    *("middleware.encoded_characters", "middleware.errors", "middleware.grpc_web", "middleware.jwt_auth"),
+    *("middleware.encoded_characters", "middleware.errors", "middleware.forward_auth", "middleware.grpc_web"),
+    *("middleware.jwt_auth",),
     *("middleware.python", "middleware.redirect", "middleware.spool", "middleware.views", "transport.engine"),
     *("transport.proxy_protocol", "transport.quic"),
 }

@@ -20,7 +20,7 @@ def page() -> str:
     """The page, in Markdown."""
     parts = [INTRO]
     for context in commands(click.Context(main, info_name="lbcore", **main.context_settings)):
-        if not isinstance(context.command, click.Group):
+        if not isinstance(context.command, click.Group) or context.command.invoke_without_command:
             parts.append(section(context))
     return "\n".join(parts)
 

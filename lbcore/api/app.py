@@ -32,6 +32,7 @@ from lbcore.api.processes import ProcessCollector
 from lbcore.api.prometheus import RequestCollector
 from lbcore.api.runtime import Runtime
 from lbcore.api.shape import View, instant
+from lbcore.api.tap import Taps
 from lbcore.config.json_text import read_json
 from lbcore.config.static import Prometheus
 from lbcore.errors import typed_message_of
@@ -47,11 +48,14 @@ Handler = Callable[[Request], Any]
 _log = logging.getLogger("lbcore.api")
 
 
-def make_app(runtime: Runtime, live: Live | None = None) -> Starlette:
-    """The application, which reads all that it shows from `runtime` at each request. `live`: if there is an API."""
+def make_app(runtime: Runtime, live: Live | None = None, taps: Taps | None = None) -> Starlette:
+    """The application, which reads all that it shows from `runtime` at each request. `live`: if there is an API.
+    `taps`: likewise; made here if they are not given."""
     api = _Api(runtime)
     base = (runtime.static.api.base_path if runtime.static.api else "/").rstrip("/")
     has_rest = runtime.rest is not None and runtime.static.providers.rest is not None
+    taps = taps or Taps(runtime)
+    console = Console(runtime, live, taps, api.refusal, api.turn) if live is not None else None
     routes = [
         Route(f"{base}/api/version", api.version),
         Route(f"{base}/api/overview", api.overview),
@@ -64,7 +68,7 @@ def make_app(runtime: Runtime, live: Live | None = None) -> Starlette:
         Route(f"{base}/api/entrypoints", api.entry_points),
         Route(f"{base}/api/entrypoints/{{name:path}}", api.entry_point),
         ChangePath(f"{base}/api/reload", api.reload, methods=["POST"]),
-        *(Console(runtime, live, api.refusal, api.turn).routes(base) if live is not None else []),
+        *(console.routes(base) if console is not None else []),
         *(InstancePaths(runtime, api.refusal).routes(base) if live is not None else []),
         ChangePath(f"{base}/api/certificates/renew", api.renew, methods=["POST"]),
         Route(f"{base}/api/certificates", api.certificates),

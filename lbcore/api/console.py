@@ -25,7 +25,9 @@ from lbcore.api.paths import ChangePath
 from lbcore.api.refused import RefusedError, text_of
 from lbcore.api.runtime import Runtime
 from lbcore.api.search import search
+from lbcore.api.sessions import close_sessions, list_sessions
 from lbcore.api.structure import Structure
+from lbcore.api.tap import Taps, wanted_of
 from lbcore.api.tcp_view import tcp_service_view
 from lbcore.api.udp_view import udp_service_view
 from lbcore.api.view import service_view
@@ -79,9 +81,10 @@ def view_of(runtime: Runtime, target: Target) -> dict[str, Any]:
 class Console:
     """`refusal`: why a request may not change anything; None: it may. `turn`: held by one who works in a thread."""
 
-    def __init__(self, runtime: Runtime, live: Live, refusal: Refusal, turn: asyncio.Lock) -> None:
+    def __init__(self, runtime: Runtime, live: Live, taps: Taps, refusal: Refusal, turn: asyncio.Lock) -> None:
         self._runtime = runtime
         self._live = live
+        self._taps = taps
         self._refusal = refusal
         self._turn = turn
 
@@ -89,6 +92,9 @@ class Console:
         return [
             Route(f"{base}/api/structure", self.structure),
             Route(f"{base}/api/live", self.stream),
+            Route(f"{base}/api/tap", self.tap),
+            ChangePath(f"{base}/api/sessions/close", self.close_sessions, methods=["POST"]),
+            Route(f"{base}/api/sessions", self.sessions),
             Route(f"{base}/api/info", self.info),
             Route(f"{base}/api/search", self.search),
             Route(f"{base}/api/history", self.history),
@@ -116,6 +122,19 @@ class Console:
             return Response(None, headers={**STREAM, "Content-Type": "text/event-stream; charset=utf-8"})
         try:
             events = await self._live.watch()
+        except CannotWatchError as error:
+            return JSONResponse({"message": str(error)}, 503, headers={**FRESH, "Retry-After": "5"})
+        return StreamingResponse(events, media_type="text/event-stream", headers=STREAM)
+
+    async def tap(self, request: Request) -> Response:
+        """Single requests as they pass."""
+        try:
+            wanted = wanted_of(self._runtime, list(request.query_params.multi_items()))
+            if request.method == "HEAD":
+                return Response(None, headers={**STREAM, "Content-Type": "text/event-stream; charset=utf-8"})
+            events = self._taps.watch(wanted)
+        except RefusedError as error:
+            return JSONResponse(text_of(error), error.status, headers=FRESH)
         except CannotWatchError as error:
             return JSONResponse({"message": str(error)}, 503, headers={**FRESH, "Retry-After": "5"})
         return StreamingResponse(events, media_type="text/event-stream", headers=STREAM)
@@ -206,6 +225,24 @@ class Console:
                 return JSONResponse({"lines": await asyncio.to_thread(lines, copy.copy(self._runtime))})
         except ExplainError as error:
             return JSONResponse({"message": str(error)}, 400)
+
+    async def sessions(self, request: Request) -> Response:
+        """What is open now."""
+        try:
+            found = await list_sessions(self._runtime, request.query_params.multi_items())
+        except RefusedError as error:
+            return JSONResponse(text_of(error), error.status, headers=FRESH)
+        return JSONResponse(found, headers=FRESH)
+
+    async def close_sessions(self, request: Request) -> Response:
+        """End some of what is open."""
+        if (refusal := self._refusal(request, "sessions")) is not None:
+            return refusal
+        try:
+            given = await object_of(request, '{"ids": ["0-m1abc.7"]}, or {"server": "http://10.0.0.1"}')
+            return JSONResponse(await close_sessions(self._runtime, given, asker_of(request)), headers=FRESH)
+        except RefusedError as error:
+            return JSONResponse(text_of(error), error.status)
 
     async def weights(self, request: Request) -> Response:
         """Override the weights of a service's members until the overrides are reset, or the members leave."""

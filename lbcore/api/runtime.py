@@ -142,6 +142,14 @@ def _nothing_to_renew(names: Sequence[str]) -> list[tuple[str, ...]]:
     return []
 
 
+def _not_watched(watches: Sequence[Mapping[str, Any]]) -> None:
+    return None
+
+
+async def _no_sessions(asked: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[int]]:
+    return [], []
+
+
 def _nothing() -> None:
     return None
 
@@ -215,6 +223,9 @@ class Runtime:
     providers    the state of each provider.
     rest         the provider whose configuration clients put, if there is one.
     read_again   asks all providers to read their configurations again.
+    set_taps     makes the workers show single requests to these watches, and to no others: see `api.tap`.
+    ask_workers  has all workers list open sessions, or end some: their answers, and those that have not answered. See
+                 `api.sessions`.
     telemetry    what sends to collectors, if any is configured.
     fleet        what is known of the instances that serve the same; None: this one is alone.
     share_weights  has overrides of weights, by identity of a service's member, hold for these, too.
@@ -241,6 +252,8 @@ class Runtime:
     providers: Callable[[], Sequence[ProviderStatus]] = _no_providers
     rest: RestTarget | None = None
     read_again: Callable[[], None] = _nothing
+    set_taps: Callable[[Sequence[Mapping[str, Any]]], None] = _not_watched
+    ask_workers: Callable[[Mapping[str, Any]], Awaitable[tuple[list[dict[str, Any]], list[int]]]] = _no_sessions
     telemetry: SentCounts | None = None
     fleet: Callable[[], FleetStatus | None] = _alone
     share_weights: Callable[[Mapping[str, int | None]], None] = _not_shared

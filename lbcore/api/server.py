@@ -15,6 +15,7 @@ from lbcore.config.static import StaticConfig
 if TYPE_CHECKING:
     from lbcore.api.live import Live
     from lbcore.api.runtime import Runtime
+    from lbcore.api.tap import Taps
 
 STOP_S = 1.0
 
@@ -31,6 +32,7 @@ class AdminServer:
 
     def __init__(self) -> None:
         self._live: Live | None = None
+        self._taps: Taps | None = None
         # Bound at once, so that requests before the start of the application wait for it.
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         with tempfile.TemporaryDirectory(prefix="lbcore-") as folder:
@@ -48,11 +50,13 @@ class AdminServer:
 
         from lbcore.api.app import make_app
         from lbcore.api.live import Live
+        from lbcore.api.tap import Taps
 
         live = self._live = Live(runtime) if runtime.static.api is not None else None
+        taps = self._taps = Taps(runtime) if live is not None else None
         looking = asyncio.create_task(live.run(), name="lbcore live") if live is not None else None
         config = uvicorn.Config(
-            make_app(runtime, live), lifespan="off", log_config=None, access_log=False, server_header=False
+            make_app(runtime, live, taps), lifespan="off", log_config=None, access_log=False, server_header=False
         )
         # Its own events are of no interest to an operator, but its failures are.
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
@@ -75,6 +79,8 @@ class AdminServer:
         """End what would go on for ever, so that the entry points can drain."""
         if self._live is not None:
             self._live.close()
+        if self._taps is not None:
+            self._taps.close()
 
     def close(self) -> None:
         """Close the socket. Safe to call twice."""

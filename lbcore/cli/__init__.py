@@ -21,8 +21,10 @@ from lbcore.cli.reload import reload
 from lbcore.cli.routes import routes
 from lbcore.cli.run import run
 from lbcore.cli.schema import schema
+from lbcore.cli.sessions import sessions
 from lbcore.cli.status import status
 from lbcore.cli.stop import stop
+from lbcore.cli.tap import tap
 from lbcore.cli.top import top
 from lbcore.cli.weights import weights
 from lbcore.process import standard
@@ -37,7 +39,7 @@ def main() -> None:
 
 
 for command in (
-    *(run, check, schema, explain, status, top, maxima, routes, weights, drain, undrain, eject, reset),
-    *(reload, ping, log_level, memory, stop, healthcheck, cert, completion, man),
+    *(run, check, schema, explain, status, top, tap, maxima, routes, weights, drain, undrain, eject, reset),
+    *(sessions, reload, ping, log_level, memory, stop, healthcheck, cert, completion, man),
 ):
     main.add_command(command)

@@ -3,6 +3,7 @@ from lbcore.state.region import Region
 LINES: int
 SPANS: int
 RECORDS: int
+TAPS: int
 
 def check_kind(kind: int) -> None: ...
 

@@ -11,10 +11,10 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy
 
 from lbcore.selection.atomic cimport atomic_add_u64
-from lbcore.state.layout cimport LOG_RING_BYTES, RING_KINDS, RING_LINES, RING_RECORDS, RING_SPANS, LogRing
+from lbcore.state.layout cimport LOG_RING_BYTES, RING_KINDS, RING_LINES, RING_RECORDS, RING_SPANS, RING_TAPS, LogRing
 from lbcore.state.region cimport Region
 
-LINES, SPANS, RECORDS = RING_LINES, RING_SPANS, RING_RECORDS
+LINES, SPANS, RECORDS, TAPS = RING_LINES, RING_SPANS, RING_RECORDS, RING_TAPS
 
 cdef extern from *:
     """
@@ -45,7 +45,7 @@ cdef inline uint64_t room_for(Py_ssize_t length) noexcept nogil:
 
 @cython.final
 cdef class LineWriter:
-    """Fills one ring of a worker. To be used by one thread. `kind`: LINES, SPANS or RECORDS."""
+    """Fills one ring of a worker. To be used by one thread. `kind`: LINES, SPANS, RECORDS or TAPS."""
 
     def __init__(self, Region region, worker, kind=LINES):
         region.check_worker(worker)

@@ -11,6 +11,7 @@ from lbcore.observability.header_labels import HeaderLabels
 from lbcore.observability.observer import Observer
 from lbcore.observability.ring import LineReader
 from lbcore.observability.series import Series
+from lbcore.observability.tap import Tap
 from lbcore.observability.tracer import PROPAGATORS, Tracer
 from lbcore.observability.writer import LogWriter, Say
 from lbcore.state.region import Region
@@ -38,6 +39,7 @@ class Watch:
 
     observer  for the engine; None = requests are neither counted nor logged.
     tracer    likewise; None = no request is traced.
+    tap       likewise; None = nobody can watch single requests, for there is no API.
     say       a function of log level and text, called on the thread that writes the access log.
     Raises OSError when the access log cannot be opened.
     """
@@ -46,6 +48,7 @@ class Watch:
         metrics = static.metrics if static.metrics is not None and static.metrics.targets else None
         settings = static.access_log
         self.observer: Observer | None = None
+        self.tap = Tap(static, region, worker) if static.api is not None else None
         self.tracer: Tracer | None = None
         if static.tracing is not None:
             self.tracer = Tracer(static.tracing, region, worker, propagators())

@@ -83,6 +83,9 @@ class _OnePlane:
     def abort(self, prepared: Prepared) -> None:
         self._table = None
 
+    async def ask(self, asked: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[int]]:
+        return [await self._plane.sessions(asked)], []
+
     async def set_challenges(self, texts: Mapping[str, str], certificates: Mapping[str, tuple[str, str]]) -> None:
         self._plane.set_challenges(texts, certificates)
 
@@ -216,6 +219,8 @@ class Proxy:
             failing = self._static.ping.terminating_status_code if self._static.ping is not None else None
             self._runtime.ping = PingSwitch(failing, self._plane.fail_ping)
             self._runtime.ask_memory = self._ask_memory
+            self._runtime.set_taps = self._plane.set_taps
+            self._runtime.ask_workers = plane.ask
             self._begin("health", parts.health.run())
             self._begin("ticket keys", keep_ticket_keys(self._region, self._static.tls.ticket_keys))
             self._begin("publication", parts.publication.run())

@@ -14,6 +14,7 @@ from lbcore.config.static import StaticConfig
 from lbcore.middleware.challenges import Challenges
 from lbcore.middleware.respond import Ping
 from lbcore.observability.watch import Watch
+from lbcore.process.sessions import Sessions
 from lbcore.routing.compile import compile_table
 from lbcore.routing.queue import WaitQueue, adopt
 from lbcore.routing.server import Server
@@ -56,7 +57,8 @@ class DataPlane:
         self._queues: dict[str, WaitQueue] = {}  # of the table in force, by service
         self._unlimited: set[str] = set()  # services whose queue empties itself, since they have no limits any more
         self._watch = Watch(static, region, worker, self._say)
-        self._engine = Engine(loop, static, region, worker, self._watch.observer, self._watch.tracer)
+        self._engine = Engine(loop, static, region, worker, self._watch.observer, self._watch.tracer, self._watch.tap)
+        self._sessions = Sessions(self._engine, worker)
 
     def _say(self, level: int, text: str) -> None:
         """Log from another thread."""
@@ -155,6 +157,15 @@ class DataPlane:
 
             pairs = {name.encode(): Pair(text.encode(), key.encode()) for name, (text, key) in certificates.items()}
         self._challenges.replace({token.encode(): text.encode() for token, text in texts.items()}, pairs)
+
+    def set_taps(self, watches: Sequence[Mapping[str, Any]]) -> None:
+        """Show single requests to these watches (`observability.tap`), and to no others."""
+        if self._watch.tap is not None:
+            self._watch.tap.follow(watches)
+
+    async def sessions(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """List open sessions, or end some of them, as `act` says: see `process.sessions`."""
+        return await self._sessions.close(asked) if asked["act"] == "close" else self._sessions.listed(asked)
 
     def set_staples(self, added: Mapping[str, bytes], gone: Sequence[str]) -> None:
         """Staple these OCSP responses, by the fingerprint of their certificate, and those of `gone` no more."""

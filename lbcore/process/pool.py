@@ -27,6 +27,7 @@ STABLE_S = 5.0  # a worker that has served for this time is replaced at once whe
 BACKOFF_S = (0.1, 5.0)  # wait after quicker ends, from the second on: first and longest, doubled each time
 PREPARE_S = 60.0  # a worker whose loop turns, but that has not prepared a configuration after this time, is killed
 MEMORY_S = 2.0  # longest wait for what workers say of their memory
+ASK_S = 5.0  # longest wait for workers to tell of their sessions, or to end them
 CHALLENGE_S = 5.0  # longest wait for workers to answer the challenges of certificate authorities
 PULSE_S = 0.25  # interval between two checks of the heartbeats
 QUIET_S = 1.0  # when a worker's loop has not turned for this time, another worker accepts on its sockets, too
@@ -81,6 +82,8 @@ class Pool:
         self._in_force: Prepared | None = None  # for a worker that starts
         self._challenges = b""  # the `challenges` message in force, encoded
         self._challenges_number = 0
+        self._asked = 0  # number of the last question to the workers
+        self._answers: dict[tuple[int, int], asyncio.Future[Message]] = {}  # to questions: by number and worker
         self._staples: dict[str, str] = {}  # OCSP responses in base64, by the fingerprint of their certificate
         self._standing: dict[str, Message] = {}  # what was told to all workers and still holds, by type
         self._challenged = asyncio.Event()  # a worker has confirmed challenges
@@ -194,6 +197,30 @@ class Pool:
         for child in self._children.values():
             if child.started:
                 child.channel.send_encoded(message)
+
+    def set_taps(self, watches: Sequence[Mapping[str, Any]]) -> None:
+        """Make the workers show single requests to these watches, and to no others. Does not wait for them."""
+        self.tell({"type": "taps", "watches": [dict(watch) for watch in watches]})
+
+    async def ask(self, asked: Mapping[str, Any]) -> tuple[list[Message], list[int]]:
+        """Ask all workers for sessions, or to end some. Returns their answers, and the workers that gave none."""
+        self._asked += 1
+        number, loop = self._asked, asyncio.get_running_loop()
+        children = [child for child in self._children.values() if child.started and not self._is_quiet(child)]
+        futures = {child.index: loop.create_future() for child in children}
+        self._answers |= {(number, index): future for index, future in futures.items()}
+        message = encode({"type": "sessions", "number": number, "asked": dict(asked)})
+        try:
+            for child in children:
+                child.channel.send_encoded(message)
+            if futures:
+                await asyncio.wait(futures.values(), timeout=ASK_S)
+        finally:
+            for index in futures:
+                del self._answers[number, index]
+        done = {index: each.result() for index, each in futures.items() if each.done() and not each.cancelled()}
+        answers = {index: found for index, found in done.items() if "error" not in found}
+        return list(answers.values()), [index for index in range(self._region.workers) if index not in answers]
 
     async def _until_started(self) -> None:
         """Wait until a worker can prepare a configuration; before the first configuration, until all can."""
@@ -362,6 +389,9 @@ class Pool:
             for waited in (child.answer, child.report):
                 if waited is not None:
                     waited.cancel()
+            for (_, asked), future in self._answers.items():
+                if asked == index:
+                    future.cancel()
             self._pass_sockets()
             self._changed.set()
 
@@ -392,6 +422,10 @@ class Pool:
                     case "challenged":
                         child.challenges = int(message["number"])
                         self._challenged.set()
+                    case "sessions":
+                        future = self._answers.get((int(message["number"]), child.index))
+                        if future is not None and not future.done():
+                            future.set_result(dict(message["found"]))
                     case "committed":
                         self._note_committed(child, int(message["generation"]))
                     case "memory":

@@ -96,6 +96,8 @@ class Supervisor:
         self._runtime.log_level = LogLevel(log.name_of(logger.getEffectiveLevel()), self._set_log_level)
         failing = static.ping.terminating_status_code if static.ping is not None else None
         self._runtime.ping = PingSwitch(failing, self._pool.fail_ping)
+        self._runtime.set_taps = self._pool.set_taps
+        self._runtime.ask_workers = self._pool.ask
         self._accepting_s, self._graces_s = accepting_of(static), graces_of(static)
         self._grace_s = max(self._graces_s.values(), default=0.0)
         self._left: set[str] = set()  # entry points that have stopped accepting

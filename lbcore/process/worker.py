@@ -90,6 +90,8 @@ class Worker:
                 by `challenged`.
     staples     added, gone: OCSP responses in base64 by the fingerprint of their certificate, to staple from now on;
                 those to staple no more.
+    taps        watches: those who watch single requests from now on, and what they want to see.
+    sessions    number, asked: list open sessions, or end some of them. Answered by `sessions` with that number.
     reopen      the access log was moved aside.
     terminate   answer pings with the status of an instance that is about to stop.
     leave       entry_points: stop accepting on these, and finish what is under way there; the others continue.
@@ -111,6 +113,7 @@ class Worker:
         self._done = asyncio.Event()
         self._draining: asyncio.Task[None] | None = None
         self._reports: set[asyncio.Task[None]] = set()  # of memory, that are being made
+        self._telling: set[asyncio.Task[None]] = set()  # what the supervisor has asked for
         self._left: list[asyncio.Task[None]] = []  # the draining of entry points while others accept
         self._grace_s = 0.0
         self._graces: dict[str, float] = {}  # by entry point
@@ -182,6 +185,11 @@ class Worker:
                 case "memory":
                     self._reports.add(task := asyncio.create_task(self._report_memory(int(message["number"]))))
                     task.add_done_callback(self._reports.discard)
+                case "taps":
+                    assert self._plane is not None, "hello comes first"
+                    self._plane.set_taps(message["watches"])
+                case "sessions":
+                    self._tell_sessions(message)
                 case "terminate":
                     if self._plane is not None:
                         self._plane.terminate()
@@ -277,6 +285,22 @@ class Worker:
         except OSError as error:
             report["problem"] = f"/proc cannot be read: {system_message_of(error)}"
         self._channel.send({"type": "memory", "number": number, "report": report})
+
+    def _tell_sessions(self, message: Message) -> None:
+        plane = self._plane
+        assert plane is not None, "hello comes first"
+
+        async def tell() -> None:
+            try:
+                found = await plane.sessions(message["asked"])
+            except Exception as error:
+                _log.error("sessions cannot be listed or closed: %s", typed_message_of(error))
+                found = {"error": typed_message_of(error)}
+            self._channel.send({"type": "sessions", "number": int(message["number"]), "found": found})
+
+        task = asyncio.create_task(tell())
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
 
     def _adopt(self, worker: int) -> None:
         if self._plane is None or worker in self._adopted or self._draining is not None:

@@ -13,12 +13,13 @@ from lbcore.http.span cimport Span, ascii_lower, span_bytes, span_of
 from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Deadline, Middleware, Pending, Reply
 from lbcore.observability.record cimport Record
 from lbcore.proxy.attempt cimport OUTCOME_BAD, OUTCOME_REFUSED, OUTCOME_STALE, OUTCOME_UNREACHED, Attempt
-from lbcore.proxy.observation cimport observe
+from lbcore.proxy.observation cimport observe, show
 from lbcore.proxy.tracing cimport end_trace, trace_answer
 from lbcore.http.sink cimport Filter, Sink
 from lbcore.routing.guarded cimport Guarded
 from lbcore.routing.server cimport Server
 from lbcore.routing.service cimport Service
+from lbcore.selection.atomic cimport atomic_load_u64
 from lbcore.selection.clock cimport monotonic_ns
 from lbcore.state.durations cimport bucket_of
 from lbcore.state.holdings cimport Denials
@@ -412,6 +413,7 @@ cdef class AnswerWay(Attempting):
         attempt.server.stats.responses[status // 100 if status < 600 else 0] += 1
         attempt.server.stats.first_bytes[bucket_of(now_ns - attempt.asked_ns)] += 1
         attempt.origin_status = status
+        attempt.origin_ns = now_ns - attempt.asked_ns      # to the batch of events; exact where that is wanted
         if attempt.balancer.times or self.entry_point.observer is not None or attempt.asked != NULL:
             now_ns = monotonic_ns()
             attempt.origin_ns = now_ns - attempt.sent_ns
@@ -571,16 +573,19 @@ cdef class AnswerWay(Attempting):
         return deadline
 
     cdef int be_overdue(self) except -1:
+        return self.break_off(ERROR_TIMEOUT, 504)
+
+    cdef int break_off(self, int error, int status) except -1:
         cdef uint64_t serial = self.serial
         try:
-            self.error = ERROR_TIMEOUT
+            self.error = error
             self.lose_server()
-            if self.status == 0:
-                return self.answer(504, <bytes>FAILURES[504], False)
+            if self.status == 0 and status:
+                return self.answer(status, <bytes>FAILURES[status], False)
             self.count()
             return self.client.abort()
-        except Exception as error:
-            return self.internal_error(error, serial)
+        except Exception as problem:
+            return self.internal_error(problem, serial)
 
     cdef int bad_body(self) except -1:
         """The framing of the request's body is broken."""
@@ -612,7 +617,7 @@ cdef class AnswerWay(Attempting):
         self.entry_point.stats.durations[bucket] += 1
         if self.route is not None:
             self.route.note_end(status_class, bucket)
-        if self.entry_point.observer is not None:
+        if self.entry_point.observer is not None or atomic_load_u64(self.entry_point.tapped_until_ns) > now_ns:
             try:
                 self.tell_observer()
             except Exception as error:
@@ -638,10 +643,13 @@ cdef class AnswerWay(Attempting):
         record.origin_bytes = self.response_bytes
         if isinstance(self.answer_filters, Tally):
             record.origin_bytes = (<Tally>self.answer_filters).bytes
-        if self.entry_point.observer.tells_attempts and (self.attempts is not None or self.attempt.error >= 0):
-            self.tell_attempts()
-        return observe(&record, self.entry_point, self.route, self.attempt, self.request, self.response)
-
+        if self.entry_point.observer is not None:
+            if self.entry_point.observer.tells_attempts and (self.attempts is not None or self.attempt.error >= 0):
+                self.tell_attempts()
+            observe(&record, self.entry_point, self.route, self.attempt, self.request, self.response)
+        if atomic_load_u64(self.entry_point.tapped_until_ns) > record.ended_ns and self.entry_point.tap is not None:
+            show(&record, self.entry_point, self.route, self.attempt, self.request)
+        return 0
 
     cdef int tell_attempts(self) except -1:
         """Write to the log where the request was sent, one server after the other, and what became of it there."""

@@ -1,6 +1,6 @@
 # One entry point of this worker: its limits, its counters, and the routes of the table in force.
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from lbcore.http.render cimport ForwardPolicy
 from lbcore.http.request cimport RequestPolicy
@@ -51,6 +51,8 @@ cdef class EntryPoint:
     cdef EntryPointStats* stats
     cdef uint32_t index                # position in the static configuration
     cdef Observer observer             # None = there is none
+    cdef const uint64_t* tapped_until_ns           # monotonic time until which somebody watches single requests; in `region`
+    cdef object tap                    # observability.tap.Tap, which shows them what they want to see; None = nobody can watch
     cdef object tracer                 # Tracer; None = no request is traced
     cdef bytes trace_text              # the name, as an attribute of spans; set with `tracer`
     cdef bint traced                   # requests that no router takes are

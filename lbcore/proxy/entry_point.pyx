@@ -44,6 +44,7 @@ cdef class EntryPoint:
         transport, http, forwarded = settings.transport, settings.http, settings.forwarded_headers
         self.name = name
         self.region = region
+        self.tapped_until_ns = &region.header.tapped_until_ns
         self.logged = settings.observability.access_logs
         self.counted = settings.observability.metrics
         self.index = index
@@ -107,6 +108,10 @@ cdef class EntryPoint:
     def watch(self, Observer observer) -> None:
         """Have every exchange from now on noted. observer: None = none of them."""
         self.observer = observer
+
+    def show(self, tap) -> None:
+        """Show exchanges to those who watch single ones."""
+        self.tap = tap
 
     def trace(self, tracer, bint unrouted) -> None:
         """Have the exchanges of routers that are traced leave spans, and, if `unrouted`, those that no router takes."""

@@ -111,6 +111,7 @@ cdef class Exchange(Context):
     cdef int client_gone(self) except -1
     cdef int client_stalled(self, int status) except -1
     cdef int bad_body(self) except -1
+    cdef int break_off(self, int error, int status) except -1
     cdef int tunnel_ended(self) except -1
     cdef int lose_server(self) except -1
     cdef void count(self) noexcept

@@ -296,6 +296,11 @@ cdef class Exchange(Context):
         """The framing of the request's body is broken."""
         raise NotImplementedError
 
+    cdef int break_off(self, int error, int status) except -1:
+        """End the exchange, whatever it does: by an answer with `status`, unless that is 0, or the head of another one was sent. Raises
+        nothing of what that leads to."""
+        raise NotImplementedError
+
     cdef int tunnel_ended(self) except -1:
         """Both ends of a switched protocol have closed."""
         raise NotImplementedError

@@ -8,4 +8,5 @@ from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.routing.route cimport Route
 
 
+cdef int show(const Record* record, EntryPoint entry_point, Route route, Attempt attempt, Request request) except -1
 cdef int observe(Record* record, EntryPoint entry_point, Route route, Attempt attempt, Request request, Response response) except -1

@@ -1,7 +1,9 @@
 """The record of a finished exchange for the observer. No I/O."""
 
+from lbcore.http.head cimport ClientAddress
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
+from lbcore.http.span cimport Span, span_bytes, span_of
 from lbcore.observability.record cimport NO_SLOT, Record
 from lbcore.observability.series cimport PROTOCOL_HTTP, PROTOCOL_WEBSOCKET
 from lbcore.proxy.attempt cimport Attempt
@@ -46,4 +48,35 @@ cdef int observe(Record* record, EntryPoint entry_point, Route route, Attempt at
         while route.outer is not None:
             route = route.outer
             entry_point.observer.note_router(record, request, route.slot)
+    return 0
+
+
+cdef int show(const Record* record, EntryPoint entry_point, Route route, Attempt attempt, Request request) except -1:
+    """Show a finished exchange to those who watch single ones, if the access log may have it: see `observability.tap`.
+
+    record   filled by the exchange, as for `observe`.
+    """
+    cdef str router = None, service = None, server = None
+    cdef bint logged = entry_point.logged, internal = False
+    cdef const ClientAddress* client = request.head.client
+    cdef Span forwarded = request.head.first_forwarded
+    if route is not None:
+        logged, internal, router = route.logged, route.internal, route.name
+    if not logged:
+        return 0
+    if not internal and attempt.balancer is not None:
+        service = attempt.balancer.name
+        if attempt.server is not None:
+            server = attempt.server.key
+    wanted = entry_point.tap.wanted(record.status, router, service, server)
+    if not wanted:
+        return 0
+    if forwarded.len == 0 and client != NULL:
+        forwarded = span_of(client.text, client.text_len)
+    entry_point.tap.put(
+        wanted, record.ended_ns, record.status, entry_point.name, router, service, server, span_bytes(request.head.method),
+        span_bytes(request.head.authority), span_bytes(request.head.first_path if request.head.path.ptr != NULL else request.head.target),
+        span_bytes(request.head.query) if request.head.has_query else None, span_bytes(forwarded),
+        (request.head.major_version, request.head.minor_version), request.head.encrypted, record.duration_ns, attempt.origin_ns,
+        record.request_bytes, record.response_bytes, record.retries)
     return 0

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import json
 import ssl
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from lbcore.remote.unix import UnixConnection
 
 TIMEOUT_S = 10
+MOST_LINE = 1 << 20  # bytes of a line of a stream
 TOKEN_HEADER = "X-Lbcore-Token"
 ELSEWHERE = "does it run, with `api` configured? If its API has another address, give that with --api or LBCORE_API"
 GUARDED = (
@@ -65,28 +68,62 @@ class ApiClient:
 
     def ask(self, path: str, method: str = "GET", body: Any = None) -> Any:
         """The JSON under `/api/...`. Raises ApiError."""
-        connection = self._connection()
-        headers = {**self._headers, **({"Content-Type": "application/json"} if body is not None else {})}
-        try:
-            data = json.dumps(body) if body is not None else None
-            connection.request(method, self._path + path, data, headers)
-            answer = connection.getresponse()
+        with contextlib.closing(self._connection()) as connection, self._explained():
+            answer = self._send(connection, path, method, body)
             text = answer.read().decode(errors="replace")
+        return self._read(path, answer.status, text)
+
+    def events(self, path: str) -> Iterator[tuple[str, Any]]:
+        """The events of a stream under `/api/...`: their names and data, as they come. Raises ApiError, also if nothing
+        comes for TIMEOUT_S."""
+        with contextlib.closing(self._connection()) as connection:
+            with self._explained():
+                answer = self._send(connection, path, "GET", None)
+                is_stream = answer.status == 200 and answer.headers.get_content_type() == "text/event-stream"
+                text = "" if is_stream else answer.read().decode(errors="replace")
+            if not is_stream:
+                self._read(path, answer.status, text)
+                raise ApiError(f"{self._url}{path} is no stream; {ELSEWHERE}")
+            name = ""
+            while True:
+                with self._explained():
+                    line = answer.readline(MOST_LINE)
+                if not line:
+                    return
+                key, _, value = line.decode(errors="replace").rstrip("\r\n").partition(": ")
+                if key == "event":
+                    name = value
+                elif key == "data":
+                    yield name, self._read(path, 200, value)
+
+    def _send(
+        self, connection: http.client.HTTPConnection, path: str, method: str, body: Any
+    ) -> http.client.HTTPResponse:
+        headers = {**self._headers, **({"Content-Type": "application/json"} if body is not None else {})}
+        connection.request(method, self._path + path, json.dumps(body) if body is not None else None, headers)
+        return connection.getresponse()
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Raise ApiError for what a connection raises."""
+        try:
+            yield
         except ssl.SSLCertVerificationError as error:
             raise ApiError(f"{self._url} is not trusted: {error.verify_message}; {UNTRUSTED}") from None
         except (OSError, http.client.HTTPException, UnicodeError) as error:  # the last of a host's name
             reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
             raise ApiError(f"no answer from {self._url}: {reason}; {ELSEWHERE}") from None
-        finally:
-            connection.close()
+
+    def _read(self, path: str, status: int, text: str) -> Any:
+        """The JSON of an answer. Raises ApiError."""
         try:
             found = json.loads(text)
         except ValueError:
-            said = f"{self._url}{path} answers {answer.status}"
-            if answer.status in (401, 403):
+            said = f"{self._url}{path} answers {status}"
+            if status in (401, 403):
                 raise ApiError(f"{said}: {GUARDED}") from None
             raise ApiError(f"{said}, which is no API of lbcore; {ELSEWHERE}") from None
-        if answer.status != 200:
+        if status != 200:
             message = str(found.get("message", text)) if isinstance(found, dict) else text
             if isinstance(found, dict) and found.get("needsForce"):
                 message += "; add --force if that is what you want"

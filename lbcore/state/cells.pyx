@@ -10,13 +10,14 @@ from libc.string cimport memset
 
 from lbcore.selection.atomic cimport (
     atomic_add_u32, atomic_add_u64, atomic_and_u32, atomic_load_u32, atomic_load_u64, atomic_or_u32, atomic_store_u32,
-    atomic_store_u64,
+    atomic_store_u64, atomic_swap_if_u64,
 )
 from lbcore.state.layout cimport (
-    DOWN_ADMIN, DOWN_CHECK, DOWN_EJECTED, LabelRow, MetricRow, ServerCell, ServerStats, ServiceCell, ServiceStats,
+    DOWN_ADMIN, DOWN_CHECK, DOWN_EJECTED, MAX_TAPS, LabelRow, MetricRow, ServerCell, ServerStats, ServiceCell, ServiceStats, TapCell,
 )
 
 CHECK, EJECTED, ADMIN = DOWN_CHECK, DOWN_EJECTED, DOWN_ADMIN   # reasons not to pick a server, as bits
+most_taps = MAX_TAPS
 
 
 cdef class Cells(RegionMemory):
@@ -279,3 +280,35 @@ cdef class Cells(RegionMemory):
             server.trial = atomic_load_u32(&other.server(slot).trial)
             server.ramp_percent = atomic_load_u32(&other.server(slot).ramp_percent)
         atomic_add_u64(&self.header.eligibility, 1)
+
+    cdef TapCell* tap(self, uint32_t slot) except NULL:
+        if slot >= MAX_TAPS:
+            raise IndexError(f"tap {slot} of {MAX_TAPS}")
+        return &self.header.taps[slot]
+
+    def watch_requests(self, uint64_t until_ns):
+        """Have workers show single requests until a monotonic time; 0: no more. Called by the supervisor, again and again while somebody
+        watches: the watch ends by itself with the one who calls."""
+        atomic_store_u64(&self.header.tapped_until_ns, until_ns)
+
+    def grant_tap(self, uint32_t slot, uint64_t count, uint64_t most):
+        """Let so many more requests be shown to one who watches, but not more than `most`. Returns the number of those that were not, since
+        nothing was left, from the creation of the region on. Called by the supervisor."""
+        cdef TapCell* cell = self.tap(slot)
+        cdef uint64_t left = atomic_load_u64(&cell.left)
+        if left > most:
+            atomic_store_u64(&cell.left, most)     # what another one has left
+        else:
+            atomic_add_u64(&cell.left, min(count, most - left))
+        return atomic_load_u64(&cell.skipped)
+
+    def take_tap(self, uint32_t slot):
+        """Whether one more request may be shown to one who watches; counts it if not. Called by workers."""
+        cdef TapCell* cell = self.tap(slot)
+        cdef uint64_t left = atomic_load_u64(&cell.left)
+        while left:
+            if atomic_swap_if_u64(&cell.left, left, left - 1):
+                return True
+            left = atomic_load_u64(&cell.left)
+        atomic_add_u64(&cell.skipped, 1)
+        return False

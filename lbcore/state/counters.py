@@ -22,6 +22,7 @@ ERROR_NAMES = (
     "internal",
     "resource",
     "abuse",
+    "closed",
 )
 
 # The same causes in words.
@@ -41,6 +42,7 @@ ERROR_TEXTS = (
     "internal error",
     "lbcore lacked a descriptor, a port or memory",
     "cost too much",
+    "closed by an operator",
 )
 
 # Of the counters of failed handshakes, in the order of HandshakeCause in layout.pxd.

@@ -14,7 +14,7 @@ from lbcore.selection.load cimport Load
 
 cdef enum:
     SECRET_BYTES = 32          # of the secret of the instance
-    LAYOUT_VERSION = 21
+    LAYOUT_VERSION = 22
     HEADER_BYTES = 4096
     MAX_WORKERS = 1024
     MAX_ENTRY_POINTS = 64
@@ -35,12 +35,14 @@ cdef enum:
     TICKET_KEYS = 4            # of session tickets of TLS: one that encrypts, two older ones, and one being made
     TICKET_KEY_BYTES = 80      # name 16, AES-256 32, HMAC 32
     TIME_BUCKETS = 48          # of the histograms of durations; see durations
+    MAX_TAPS = 16              # who watch single requests at a time
 
 
 cdef enum RingKind:            # what goes through rings from workers to the one that reads them
     RING_LINES = 0             # of the access log
     RING_SPANS                 # of traces
     RING_RECORDS               # of the access log, for a collector
+    RING_TAPS                  # single requests, for those who watch them
     RING_KINDS
 
 
@@ -68,6 +70,7 @@ cdef enum ErrorKind:           # why an exchange failed; index into EntryPointSt
     ERROR_INTERNAL             # a bug of lbcore: answered with 500
     ERROR_RESOURCE             # lbcore lacked a descriptor, port or memory: answered with 503, and no failure of the server
     ERROR_ABUSE                # a connection of TLS, HTTP/2 or HTTP/3 was ended: it cost more than it brought
+    ERROR_CLOSED               # an operator has ended the session
 
 
 cdef enum DatagramWay:         # index into EntryPointStats.datagrams_lost
@@ -81,6 +84,11 @@ cdef enum DatagramLoss:        # why a datagram of UDP was not passed on; index 
     LOST_LACKING               # lbcore lacked a descriptor, a port or memory
     LOST_UNSENT                # the kernel did not send it: too long for the way, no way, no room
     LOST_OVERFLOWED            # the kernel had no room for it when it came in
+
+
+cdef struct TapCell:           # of one who watches single requests; atomic
+    uint64_t left              # requests that may still be shown: granted by the supervisor, taken by workers
+    uint64_t skipped           # requests that fitted when nothing was left
 
 
 cdef struct Header:
@@ -109,6 +117,9 @@ cdef struct Header:
     uint64_t ticket_epoch      # the key `ticket_epoch` modulo TICKET_KEYS encrypts; atomic, written by the supervisor alone
     uint8_t ticket_keys[TICKET_KEYS][TICKET_KEY_BYTES]
     uint8_t secret[SECRET_BYTES]           # of the instance, from which keys are derived that all workers share; set at creation
+    uint64_t tapped_until_ns   # monotonic time until which somebody watches single requests; written by the supervisor alone; atomic
+    uint64_t beside[7]         # keeps `taps`, which change while somebody watches, off the cache line that each request reads
+    TapCell taps[MAX_TAPS]
 
 
 cdef struct ServiceCell:       # one per service; shared by all workers, atomic

@@ -6,7 +6,8 @@ from libc.string cimport memset
 from lbcore.selection.atomic cimport atomic_load_u32, atomic_load_u64
 from lbcore.state.layout cimport (
     CLIENT_TO_SERVER, DATAGRAM_LOSSES, ERROR_KINDS, HANDSHAKE_CAUSES, SERVER_TO_CLIENT, MAX_BUCKETS, MAX_ENTRY_POINTS,
-    RING_LINES, RING_RECORDS, RING_SPANS, STATUS_CLASSES, DenialRow, EntryPointStats, LabelRow, MetricRow, ServerStats, ServiceStats,
+    RING_LINES, RING_RECORDS, RING_SPANS, RING_TAPS, STATUS_CLASSES, DenialRow, EntryPointStats, LabelRow, MetricRow, ServerStats,
+    ServiceStats,
 )
 
 from lbcore.state.counters import DATAGRAM_LOSSES as DATAGRAM_LOSS_NAMES, HANDSHAKE_CAUSES as HANDSHAKE_NAMES
@@ -281,6 +282,11 @@ cdef class Totals(Cells):
     def log_records_lost(self):
         """Likewise, records of the access log for a collector."""
         return atomic_load_u64(&self.header.lost[<int>RING_RECORDS])
+
+    @property
+    def taps_lost(self):
+        """Likewise, samples of single requests for those who watch them."""
+        return atomic_load_u64(&self.header.lost[<int>RING_TAPS])
 
     @property
     def breakers_tripped(self):

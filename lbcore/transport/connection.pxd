@@ -1,6 +1,6 @@
 # The interface of client connections to the worker, whatever their protocol; and what is learned before the protocol is known.
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from lbcore.http.head cimport ClientAddress
 from lbcore.proxy.entry_point cimport EntryPoint
@@ -19,6 +19,7 @@ cdef struct Learned:
 cdef class ClientConnection(SocketOwner):
     cdef object __weakref__    # `Reserve` knows idle connections, and keeps none
     cdef EntryPoint entry_point
+    cdef uint64_t serial               # from `next_session`; 0 before `enter`
     cdef set connections       # all open connections of the entry point; includes this one from `enter` to `leave`
     cdef dict own_pools        # by Server: the Pool of connections that were authenticated for this client; None = there is none
 
@@ -28,3 +29,7 @@ cdef class ClientConnection(SocketOwner):
     cdef int drain(self) except -1
     cdef int abort(self) except -1
     cdef int64_t idle_since_ms(self) noexcept
+
+
+cdef uint64_t next_session() noexcept
+cdef uint64_t last_session() noexcept

@@ -1,10 +1,24 @@
 """The interface of client connections to the worker, whatever their protocol: drain, abort, idle time."""
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from lbcore.routing.server cimport Server
 from lbcore.transport.pool cimport Pool
 from lbcore.transport.socket cimport SocketOwner
+
+
+cdef uint64_t last_serial = 0  # of the sessions of this process
+
+
+cdef uint64_t next_session() noexcept:
+    """The number of a new session: no other one of this process gets it."""
+    global last_serial
+    last_serial += 1
+    return last_serial
+
+
+cdef uint64_t last_session() noexcept:
+    return last_serial
 
 
 cdef class ClientConnection(SocketOwner):
@@ -12,6 +26,7 @@ cdef class ClientConnection(SocketOwner):
 
     cdef void enter(self) noexcept:
         """Count this connection as open."""
+        self.serial = next_session()
         self.entry_point.stats.accepted += 1
         self.entry_point.stats.open_connections += 1
         self.connections.add(self)

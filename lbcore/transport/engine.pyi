@@ -1,12 +1,25 @@
 import asyncio
 import socket
+from collections.abc import Sequence
 
 from lbcore.config.static import StaticConfig
 from lbcore.observability.observer import Observer
+from lbcore.observability.tap import Tap
 from lbcore.observability.tracer import Tracer
 from lbcore.routing.table import Table
 from lbcore.state.region import Region
 from lbcore.transport.reactor import Reactor
+
+Names = frozenset[str] | None
+Filter = tuple[
+    dict[int, frozenset[int] | None] | None, Names, Names, Names, Names, Names, Sequence[str] | None, bool
+]
+Session = tuple[
+    int, int, str, str, int, str, str | None, str | None, str | None, bool, int, int, int, int, int, int, bytes
+]
+
+class SessionFilter:
+    def __init__(self, settings: Filter, /) -> None: ...
 
 class Engine:
     reactor: Reactor
@@ -18,6 +31,7 @@ class Engine:
         worker: int,
         observer: Observer | None = None,
         tracer: Tracer | None = None,
+        tap: Tap | None = None,
     ) -> None: ...
     def share_loop(self) -> None: ...
     def watch(self, observer: Observer | None) -> None: ...
@@ -32,5 +46,8 @@ class Engine:
     def stop_accepting(self) -> None: ...
     def leave(self, entry_point: str) -> None: ...
     def drain(self) -> None: ...
+    def sessions(self, asked: SessionFilter, /) -> list[tuple[int, int, object]]: ...
+    def describe(self, asked: SessionFilter, session: object, number: int, /) -> Session: ...
+    def end_session(self, session: object, number: int, /) -> bool: ...
     def cut(self, entry_point: str) -> None: ...
     def close(self) -> None: ...

@@ -20,6 +20,7 @@ from libc.string cimport memcpy
 from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.routing.udp_route cimport UdpRoute
 from lbcore.state.layout cimport CLIENT_TO_SERVER, ERROR_NO_ROUTER, ERROR_NO_SERVER, LOST_LACKING, LOST_UNSERVED
+from lbcore.transport.connection cimport next_session
 from lbcore.transport.datagrams cimport NAME_BYTES, DatagramBatch, read_overflow
 from lbcore.transport.epoll cimport EPOLLIN
 from lbcore.transport.inet cimport MSG_DONTWAIT, msghdr, recvmmsg
@@ -211,6 +212,8 @@ cdef class UdpEndpoint(UdpSocket):
             return None
         session = UdpSession.__new__(UdpSession)
         session.endpoint = self
+        session.serial = next_session()
+        session.opened_ms = self.reactor.now_ms
         session.reactor = self.reactor
         session.name_size = message.msg_namelen
         memcpy(session.name, message.msg_name, min(<size_t>message.msg_namelen, <size_t>NAME_BYTES))

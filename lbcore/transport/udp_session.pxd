@@ -17,6 +17,10 @@ cdef enum:
 cdef class UdpSession(Channel):
     cdef SessionNode node
     cdef UdpSocket endpoint            # None after its end
+    cdef uint64_t serial               # from `connection.next_session`
+    cdef int64_t opened_ms             # by the reactor's clock
+    cdef uint64_t bytes_in             # from the client, as far as they were sent to a server
+    cdef uint64_t bytes_out            # to the client
     cdef Server server                 # None while none is chosen
     cdef LoadBalancer balancer         # of `server`
     cdef tuple addresses               # of `server`, packed; None while its name is being resolved

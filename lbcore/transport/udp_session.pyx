@@ -289,6 +289,7 @@ cdef class UdpSession(Channel):
             if sent > 0:
                 for i in range(first, first + sent):
                     self.server.stats.bytes_out += batch.vectors[i].iov_len
+                    self.bytes_in += batch.vectors[i].iov_len
                     if self.keeps and not self.answered:
                         self.overflowed |= self.keep(batch.place(i), batch.vectors[i].iov_len) == 0
                 first += sent
@@ -371,6 +372,7 @@ cdef class UdpSession(Channel):
                 message = batch.messages + i
                 batch.vectors[i].iov_len = message.msg_len
                 self.received_bytes += message.msg_len
+                self.bytes_out += message.msg_len
                 self.server.stats.bytes_in += message.msg_len
                 message.msg_hdr.msg_name = batch.names + i * NAME_BYTES
                 message.msg_hdr.msg_namelen = self.name_size

@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import signal
+import socket
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -41,6 +42,8 @@ VIEWS = {
     "services": "Services",
     "servers": "Servers",
     "maxima": "Maxima",
+    "requests": "Requests",
+    "sessions": "Sessions",
     "certificates": "Certificates",
     "instance": "Instance",
     "explain?url=http%3A%2F%2Fshop.example%2Fcart": "Explain a request",
@@ -486,6 +489,109 @@ def test_what_middlewares_deny_has_a_column_and_a_line(browser: Browser, tmp_pat
             finally:
                 done.set()
                 asking.join()
+
+
+def test_single_requests_come_stay_and_go_by_filters(busy: Scene, browser: Browser) -> None:
+    with opened(browser, f"{busy.url}#/requests?service=shop-v2&rate=100") as watched:
+        page = watched.page
+        rows = page.locator("table.requests tbody tr")
+        expect(rows.first).to_be_visible()
+        expect(rows.first).to_contain_text("GET")
+        expect(rows.first).to_contain_text("shop.example/")
+        expect(rows.first).to_contain_text("127.0.0.1")
+        expect(rows.first.get_by_role("link", name="shop-v2@file")).to_be_visible()
+        assert rows.filter(has_text="blog.example").count() == 0
+        told = page.get_by_role("status").filter(has_text="shown")
+        expect(told).to_have_text(re.compile(r"^[1-9]\d* requests? shown"))
+        page.get_by_role("button", name="Pause").click()
+        expect(page.locator(".heading")).to_contain_text("paused")
+        still = rows.all_inner_texts()
+        busy.instance.get("/nothing-of-this")
+        page.wait_for_timeout(600)  # more than one change of the rows would take
+        assert rows.all_inner_texts() == still
+        page.get_by_label("Path").fill("/nothing-of-this")
+        page.get_by_label("Service").fill("")
+        expect(rows).to_have_count(0)
+        assert "path=%2Fnothing-of-this" in page.url
+        page.get_by_role("button", name="Go on").click()
+        expect(page.locator(".heading")).to_contain_text("watching")
+        with asking(busy, "/nothing-of-this"):
+            expect(rows.first).to_contain_text("/nothing-of-this")
+            expect(rows.first).to_contain_text("404")
+        page.get_by_label("Router").fill("shopp")
+        expect(page.locator(".problem")).to_contain_text("router not found: shopp")
+        page.goto(f"{busy.url}#/http/routers/blog@file")
+        page.get_by_role("link", name="Watch its requests").click()
+        heading(page, "Requests")
+        expect(rows.first).to_contain_text("blog.example")
+
+
+@contextlib.contextmanager
+def asking(of: Scene, path: str) -> Iterator[None]:
+    """Requests for a path, again and again, while the block lasts."""
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.wait(0.05):
+            of.instance.get(path)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_rows_of_requests_are_bounded(busy: Scene, browser: Browser) -> None:
+    with opened(browser, f"{busy.url}#/requests?rate=100") as watched:
+        rows = watched.page.locator("table.requests tbody tr")
+        expect(rows).to_have_count(200)
+        watched.page.wait_for_timeout(600)
+        expect(rows).to_have_count(200)
+
+
+def test_sessions_are_listed_filtered_and_closed_with_a_confirmation(busy: Scene, browser: Browser) -> None:
+    with contextlib.ExitStack() as stack:
+        address = ("127.0.0.1", busy.instance.port)
+        clients = [stack.enter_context(socket.create_connection(address, 30)) for _ in range(2)]
+        for client in clients:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n")
+            answer = b""
+            while not answer.endswith((b"v1-a", b"v1-b", b"v2")):
+                piece = client.recv(10000)
+                assert piece, answer
+                answer += piece
+        page = stack.enter_context(opened(browser, f"{busy.url}#/sessions?entrypoint=web&kind=http1")).page
+        is_live(page)
+        rows = page.locator("tbody tr")
+        own = [rows.filter(has_text=f"127.0.0.1:{client.getsockname()[1]}") for client in clients]
+        for each in own:
+            expect(each).to_contain_text("1 request so far")
+        own[0].get_by_role("button", name="Close").click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog).to_contain_text("Close session 0-" if "0-" in own[0].inner_text() else "Close session 1-")
+        dialog.get_by_role("button", name="Cancel").click()
+        expect(own[0]).to_have_count(1)
+        own[0].get_by_role("button", name="Close").click()
+        dialog.get_by_label("Token").fill("wrong")
+        dialog.get_by_role("button", name="Close").click()
+        expect(dialog.get_by_role("alert")).to_contain_text("wrong token")
+        dialog.get_by_label("Token").fill(TOKEN)
+        dialog.get_by_role("button", name="Close").click()
+        expect(page.get_by_role("status").filter(has_text="1 session closed")).to_be_visible()
+        expect(own[0]).to_have_count(0)
+        assert clients[0].recv(100) == b""
+        expect(own[1]).to_have_count(1)
+        page.get_by_label("Client").fill("192.0.2.0/24")
+        expect(page.get_by_role("status").filter(has_text="0 sessions")).to_be_visible()
+        page.get_by_label("Client").fill("127.0.0.0/8")
+        expect(own[1]).to_have_count(1)
+        page.get_by_role("button", name="Close all of them").click()
+        dialog.get_by_role("button", name="Close").click()
+        expect(own[1]).to_have_count(0)
+        assert clients[1].recv(100) == b""
 
 
 def test_without_a_token_nothing_can_be_changed(browser: Browser, tmp_path: Path) -> None:

@@ -597,3 +597,106 @@ def test_names_and_rules_of_others_say_nothing_to_the_terminal(tmp_path: Path) -
     shown += lbcore("check", str(tmp_path / "dynamic" / "dynamic.yml"))[1]
     assert "a\\x1b[2J\\x9b2J\\u202e@file" in shown
     assert not [each for each in ("\x1b[2J", "\x9b", "\u202e") if each in shown], shown
+
+
+def test_single_requests_are_shown_until_the_time_is_over(site: Site) -> None:
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.wait(0.05):
+            site.lb.get("/cart?token=secret")
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        code, text = site.ask("tap", "--path", "/cart", "--for", "2s", "--rate", "5")
+        assert code == 0, text
+        *lines, last = text.splitlines()
+        url = r"127\.0\.0\.1:\d+/cart\?token=secret"
+        assert re.match(rf"\d\d:\d\d:\d\d\.\d{{3}} 127\.0\.0\.1 GET {url} 200 .* ms v[12]@file -> http://", lines[0])
+        assert re.fullmatch(r"\d+ requests? shown(; \d+ more fitted: --rate is 5 a second)?", last)
+        code, text = site.ask("tap", "--path", "/cart", "--for", "1s", "--json")
+        found = json.loads(text.splitlines()[0])
+        assert (code, found["status"], found["router"]) == (0, 200, "all@file")
+        code, text = site.ask("tap", "--status", "5xx", "--for", "300ms")
+        assert (code, text) == (0, "0 requests shown\n")
+    finally:
+        stop.set()
+        asking.join()
+    assert site.ask("tap", "--router", "al") == (1, "error: router not found: al\n")
+    assert site.ask("tap", "--rate", "1000")[0] == 1
+    code, text = lbcore("tap", "--api", f"http://127.0.0.1:{free_port()}")
+    assert code == 1 and "no answer from" in text
+
+
+def test_a_tap_ends_by_a_signal_and_with_the_instance(tmp_path: Path) -> None:
+    with recorders("a") as (a,):
+        dynamic = configuration(a.url, a.url, 9)
+        with running(tmp_path, dynamic, static=STATIC, workers=1) as lb:
+            lb.runs(1)
+            own = Site(lb, dynamic)
+            command = [sys.executable, "-m", "lbcore", "tap", "--api", own.api, "--json"]
+            for end, code, said in (
+                (lambda process: process.send_signal(signal.SIGINT), 0, "shown\n"),
+                (lambda process: lb.signal(signal.SIGTERM), 1, "error: the instance has ended the stream\n"),
+            ):
+                with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+                    assert process.stdout is not None and process.stderr is not None
+                    reading = process.stdout
+                    stop = threading.Event()
+
+                    def ask(stop: threading.Event = stop) -> None:
+                        while not stop.wait(0.02):
+                            lb.get()
+
+                    asking = threading.Thread(target=ask)
+                    asking.start()
+                    try:
+                        assert json.loads(reading.readline())["status"] == 200
+                    finally:
+                        stop.set()
+                        asking.join()
+                    end(process)
+                    assert process.wait(60) == code
+                    assert process.stderr.read().decode().endswith(said)
+
+
+def get(client: socket.socket) -> None:
+    """A request, and all of its answer, which is the name of a server."""
+    client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    answer = b""
+    while not answer.endswith((b"one", b"two")):
+        piece = client.recv(1000)
+        assert piece, answer
+        answer += piece
+
+
+def test_sessions_are_listed_and_closed_by_id_and_by_server(site: Site) -> None:
+    port = int(site.lb.logged(r"entry point web listens on .*:([0-9]+)")[1])
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 30)) for _ in range(3)]
+        for client in clients:
+            get(client)
+        found = site.json("sessions", "--entry-point", "web")
+        assert found["found"] == len(found["sessions"]) >= 3
+        ids = {each["client"]: each["id"] for each in found["sessions"]}
+        first = ids[f"127.0.0.1:{clients[0].getsockname()[1]}"]
+        code, text = site.ask("sessions", "--entry-point", "web", "--oldest")
+        assert code == 0 and first in text and "kind" in text
+        assert re.search(r"^\d+ sessions$", text.splitlines()[-1])
+        code, text = site.ask("sessions", "--entry-point", "web", "--limit", "1")
+        assert re.search(r"^\d+ sessions, \d+ not shown$", text.splitlines()[-1])
+        assert site.ask("sessions", "close", first)[0] == 1, "a token is missing"
+        assert site.ask("sessions", "close", first, token=True) == (0, f"1 session closed: {first}\n")
+        assert clients[0].recv(100) == b""
+        get(clients[1])
+        code, text = site.ask("sessions", "close", "--client", "127.0.0.1", "--kind", "http1", token=True)
+        assert code == 0 and re.fullmatch(r"\d+ sessions closed: kind http1, client 127\.0\.0\.1\n", text)
+        assert clients[1].recv(100) == clients[2].recv(100) == b""
+        assert site.ask("sessions", "close", first, "--client", "127.0.0.1", token=True)[0] == 1
+        assert site.ask("sessions", "close", token=True)[0] == 1
+        assert site.ask("sessions", "close", "0", token=True) == (1, "error: '0' is not the id of a session\n")
+        assert site.ask("sessions", "--kind", "ftp")[0] == 1
+        assert site.ask("sessions", "--nothing")[0] == 1
+    code, text = site.ask("sessions", "--watch", "--count", "2", "--interval", "0.1", "--json", "--router", "none@file")
+    assert [json.loads(line)["found"] for line in text.splitlines()] == [0, 0]

@@ -219,3 +219,74 @@ def test_what_is_lost_is_told_by_all_that_leads_to_it_without_traffic_too(tmp_pa
             assert connection.getresponse().status == 200
         stream.until(lambda: states(f"http/members/idle@file|{idle}") == ["overridden"], "it is overridden")
         stream.close()
+
+
+def test_requests_of_all_workers_are_shown_also_of_one_that_is_new(tmp_path: Path, backend: Backend) -> None:
+    with running(tmp_path, dynamic_for(backend), static=STATIC) as lb:
+        lb.runs(1)
+        stream = Stream(port_of(lb, "traefik"), "/api/tap?rate=100&path=/of-")
+        stream.event("hello")
+        stream.event("counts")
+
+        def all_are_shown(name: str) -> None:
+            """Of connections that the kernel gives to both workers."""
+            paths = {f"/of-{name}-{number}" for number in range(32)}
+            for path in paths:
+                assert lb.get(path)[0] == 200
+            shown: set[str] = set()
+
+            def read() -> bool:
+                shown.update(data["path"] for event, data in stream.events if event == "request")
+                return paths <= shown
+
+            stream.until(read, f"{paths} are shown")
+
+        all_are_shown("first")
+        own = next(each for each in ask(lb, "/api/sessions?entrypoint=traefik")["sessions"] if is_stream(each, stream))
+        workers = {str(each["index"]): each["pid"] for each in ask(lb, "/api/info")["workers"]}
+        del workers[own["id"].partition("-")[0]]  # through it the stream comes
+        (victim,) = workers.values()
+        os.kill(victim, signal.SIGKILL)
+        lb.logged("2 workers run configuration 1", 2)
+        all_are_shown("second")
+        stream.close()
+
+
+def is_stream(session: dict[str, Any], stream: Stream) -> bool:
+    return bool(session["client"] == f"127.0.0.1:{stream.port}")
+
+
+def test_sessions_of_all_workers_are_listed_and_a_new_one_has_its_own_ids(tmp_path: Path, backend: Backend) -> None:
+    with running(tmp_path, dynamic_for(backend), static=STATIC) as lb, contextlib.ExitStack() as stack:
+        lb.runs(1)
+
+        def of_web() -> dict[str, Any]:
+            found = ask(lb, "/api/sessions?entrypoint=web")
+            assert isinstance(found, dict)
+            return found
+
+        def opened() -> set[str]:
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", lb.port), 30))
+            client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert client.recv(1000)
+            return {each["id"].partition(".")[0] for each in of_web()["sessions"]}
+
+        runs = set()
+
+        def both() -> bool:
+            runs.update(opened())
+            return len(runs) == 2
+
+        eventually(both, "both workers have a connection")
+        found = of_web()
+        assert found["silent"] == []
+        ages = [each["ageMs"] for each in found["sessions"]]
+        assert ages == sorted(ages) and len({each["id"] for each in found["sessions"]}) == found["found"]
+        victim = lb.workers[0]
+        os.kill(victim, signal.SIGKILL)
+        eventually(lambda: victim not in lb.workers and len(lb.workers) == 2, "another worker")
+
+        def other_runs() -> bool:
+            return len(runs | opened()) == 3
+
+        eventually(other_runs, "the new worker has ids of its own")

@@ -17,6 +17,7 @@ class Stream:
     def __init__(self, port: int, path: str = "/api/live", headers: dict[str, str] | None = None) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         self._connection.request("GET", path, headers=headers or {})
+        self.port: int = self._connection.sock.getsockname()[1]  # its own
         self.answer = self._connection.getresponse()
         self.nodes: dict[str, View] = {}
         self.totals: View = {}

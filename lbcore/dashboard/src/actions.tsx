@@ -153,6 +153,20 @@ export function StopActions({ of }: { of: End }): JSX.Element | null {
   );
 }
 
+/** `body`: which sessions. */
+export function closeSessions(title: string, effect: string, body: Record<string, unknown>, done: () => void): void {
+  pending.value = {
+    title,
+    effect,
+    confirm: "Close",
+    send: async (_, force) => {
+      const answer = await change<{ message: string }>("sessions/close", "POST", { ...body, ...(force && { force }) });
+      done();
+      return answer;
+    },
+  };
+}
+
 /** Whether weights of members can be changed: mirrors and fallbacks have none. */
 function hasWeights(service: Node): boolean {
   return service.type !== "mirroring" && service.type !== "failover";

@@ -17,7 +17,9 @@ import { MaximaView } from "./maxima";
 import { NodeView } from "./node";
 import { Empty, Heading, toneOf, useHistory } from "./parts";
 import { ProblemLine, ProblemsView } from "./problems";
+import { RequestsView } from "./requests";
 import { idIn, link, route } from "./route";
+import { SessionsView } from "./sessions";
 import { LEGEND } from "./state";
 import { byKind, connection, hello, info, lostReason, lostSince, restartedAt, tick, time, totals } from "./store";
 import { type Theme, apply, theme } from "./theme";
@@ -33,6 +35,8 @@ const VIEWS: [string, string, () => number | undefined][] = [
   ["services", "Services", () => byKind.value.service.length],
   ["servers", "Servers", () => byKind.value.member.filter((each) => each.server).length],
   ["maxima", "Maxima", () => undefined],
+  ["requests", "Requests", () => undefined],
+  ["sessions", "Sessions", () => undefined],
   ["certificates", "Certificates", () => info.value?.certificatesTotal ?? info.value?.certificates.length],
   ["instance", "Instance", () => undefined],
   ["explain", "Explain", () => undefined],
@@ -234,6 +238,10 @@ function View(): JSX.Element {
       return <ProblemsView />;
     case "maxima":
       return <MaximaView />;
+    case "requests":
+      return <RequestsView />;
+    case "sessions":
+      return <SessionsView />;
     case "certificates":
       return <CertificatesView />;
     case "instance":

@@ -240,6 +240,12 @@ function Configuration({ node }: { node: Node }): JSX.Element | null {
   );
 }
 
+/** What to ask for so as to see single requests of a node; nothing where that cannot be said. */
+function watchable(node: Node): Record<string, string> | undefined {
+  if (node.kind === "router" || node.kind === "service") return { [node.kind]: node.name };
+  return node.kind === "member" && node.server ? { server: node.key ?? "" } : undefined;
+}
+
 export function NodeView({ id }: { id: string }): JSX.Element {
   const node = byId.value.get(id);
   const state = useLive(id);
@@ -276,6 +282,8 @@ export function NodeView({ id }: { id: string }): JSX.Element {
         )}
         {node.kind === "member" && <Share node={node} state={state} />}
         {node.kind === "member" && <MemberActions member={node} />}
+        {node.layer === "http" && watchable(node) && <a href={link("requests", watchable(node))}>Watch its requests</a>}
+        {watchable(node) && <a href={link("sessions", watchable(node))}>Its sessions</a>}
       </div>
       {state.cause && <p class="problem">{state.cause}</p>}
       {node.errors?.map((text) => (

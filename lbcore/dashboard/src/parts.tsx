@@ -169,6 +169,23 @@ export function Choice({ label, name, options }: { label: string; name: string; 
   );
 }
 
+/** A text that is part of the address. */
+export function Entry({ label, name, placeholder }: { label: string; name: string; placeholder: string }): JSX.Element {
+  return (
+    <label class="choice">
+      <span>{label}</span>
+      <input
+        type="text"
+        value={route.value.query[name] ?? ""}
+        placeholder={placeholder}
+        autocomplete="off"
+        spellcheck={false}
+        onInput={(event) => amend({ [name]: event.currentTarget.value.trim(), page: "" })}
+      />
+    </label>
+  );
+}
+
 export const PER_PAGE = 50;
 
 export function pageOf<T>(items: T[]): { shown: T[]; page: number; pages: number } {

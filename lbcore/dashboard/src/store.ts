@@ -4,7 +4,7 @@ import { batch, computed, signal } from "@preact/signals";
 
 import type { Hello, History, Info, Kind, Live, Node, Structure, Tick, Totals } from "./types";
 
-const API = "../api/";
+export const API = "../api/";
 const AGAIN_MS = 2000;
 const SILENT_INTERVALS = 3;
 

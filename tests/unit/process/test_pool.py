@@ -45,6 +45,10 @@ async def main():
             region.beat(index)
             channel.send({"type": "committed", "generation": message["generation"]})
             EXTRA
+        elif message["type"] == "sessions":
+            ASKED
+        elif message["type"] == "taps":
+            watches = len(message["watches"])
         elif message["type"] in ("abort", "adopt", "release"):
             pass
         else:
@@ -66,8 +70,9 @@ class Owner:
         self.generations.append(generation)
 
 
-def command(extra: str = "pass", prepared: str = "pass") -> tuple[str, ...]:
-    return (sys.executable, "-c", GOOD.replace("EXTRA", extra).replace("PREPARED", prepared))
+def command(extra: str = "pass", prepared: str = "pass", asked: str = "pass") -> tuple[str, ...]:
+    script = GOOD.replace("EXTRA", extra).replace("PREPARED", prepared).replace("ASKED", asked)
+    return (sys.executable, "-c", script)
 
 
 def configuration(generation: int) -> Prepared:
@@ -241,3 +246,41 @@ def test_heirs_are_other_workers_and_a_few() -> None:
     assert heirs(0, 1) == []
     assert heirs(0, 3) == [2, 1]
     assert all(index not in heirs(index, 100) and len(heirs(index, 100)) == 7 for index in range(100))
+
+
+ANSWERS = 'channel.send({"type": "sessions", "number": message["number"], "found": {"found": index}})'
+
+
+def test_pool_every_worker_is_asked_and_those_that_do_not_answer_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "ASK_S", 0.5)
+
+    async def test(asked: str, answers: list[Message], silent: list[int]) -> None:
+        async with pool_of(command(asked=asked), workers=2) as (pool, owner, _):
+            await publish(pool, 1)
+            await becomes_true(lambda: owner.generations == [1])
+            assert await pool.ask({"act": "list"}) == (answers, silent)
+            assert pool._answers == {}
+
+    run(test(ANSWERS, [{"found": 0}, {"found": 1}], []))
+    run(test(f"{ANSWERS} if index else None", [{"found": 1}], [0]))
+    run(test(f"{ANSWERS} if index else sys.exit(1)", [{"found": 1}], [0]))
+    failing = ANSWERS.replace('{"found": index}', '{"error": "no memory"} if index else {"found": 0}')
+    run(test(failing, [{"found": 0}], [1]))
+    wrong = ANSWERS.replace('message["number"]', 'message["number"] + 7')
+    run(test(wrong, [], [0, 1]))
+
+
+def test_pool_a_worker_that_starts_hears_who_watches_requests() -> None:
+    async def test() -> None:
+        async with pool_of(command(asked=ANSWERS.replace("index", "watches"))) as (pool, owner, _):
+            await publish(pool, 1)
+            await becomes_true(lambda: owner.generations == [1])
+            pool.set_taps([{"id": 1, "slot": 0}])
+            assert await pool.ask({}) == ([{"found": 1}], [])
+            (child,) = pool._children.values()
+            child.kill()
+            await becomes_true(lambda: owner.generations == [1, 1])
+            assert await pool.ask({}) == ([{"found": 1}], [])
+
+    run(test())
+
