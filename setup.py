@@ -39,16 +39,16 @@ WITHOUT_TABLES = ["-fno-asynchronous-unwind-tables"]
 # pages of errors): a quarter smaller.
 COLD = {
     *("http.reflect", "native.library", "observability.header_labels", "observability.json_line"),
-    *("observability.log_record", "observability.span_encoder"),
-    *("proxy.entry_point", "proxy.explainer", "routing.rehearsal"),
+    *("observability.log_record", "observability.span_encoder", "proxy.explainer", "routing.rehearsal"),
+    *("selection.limit", "selection.outlier"),
     *("state.cells", "state.holdings", "state.memory", "state.region", "state.sampler", "state.totals"),
     *("tls.certificate", "tls.connector", "tls.handshake", "tls.option_set", "tls.tickets"),
-    *("middleware.api_key", "middleware.buffering", "middleware.client_cert", "middleware.compress"),
-    *("middleware.content_type", "middleware.digest_auth"),
-    *("middleware.encoded_characters", "middleware.errors", "middleware.forward_auth", "middleware.grpc_web"),
-    *("middleware.jwt_auth",),
-    *("middleware.python", "middleware.redirect", "middleware.spool", "middleware.views", "transport.engine"),
-    *("transport.proxy_protocol", "transport.quic"),
+    *("middleware.api_key", "middleware.buffering", "middleware.circuit_breaker", "middleware.client_cert"),
+    *("middleware.compress", "middleware.content_type", "middleware.digest_auth", "middleware.encoded_characters"),
+    *("middleware.errors", "middleware.grpc_web", "middleware.jwt_auth", "middleware.python", "middleware.redirect"),
+    *("middleware.spool", "middleware.views"),
+    *("transport.engine", "transport.listener", "transport.proxy_protocol", "transport.quic", "transport.reserve"),
+    *("transport.udp_endpoint",),
 }
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
 # -fno-wrapv: Python's own flags make signed overflow defined, which would hide it.
