@@ -25,7 +25,7 @@ from lbcore.api.paths import ChangePath
 from lbcore.api.refused import RefusedError, text_of
 from lbcore.api.runtime import Runtime
 from lbcore.api.search import search
-from lbcore.api.sessions import close_sessions, list_sessions
+from lbcore.api.sessions import Turns, close_sessions
 from lbcore.api.structure import Structure
 from lbcore.api.tap import Taps, wanted_of
 from lbcore.api.tcp_view import tcp_service_view
@@ -87,6 +87,7 @@ class Console:
         self._taps = taps
         self._refusal = refusal
         self._turn = turn
+        self._turns = Turns(runtime)
 
     def routes(self, base: str) -> list[Route]:
         return [
@@ -229,7 +230,7 @@ class Console:
     async def sessions(self, request: Request) -> Response:
         """What is open now."""
         try:
-            found = await list_sessions(self._runtime, request.query_params.multi_items())
+            found = await self._turns.list(request.query_params.multi_items())
         except RefusedError as error:
             return JSONResponse(text_of(error), error.status, headers=FRESH)
         return JSONResponse(found, headers=FRESH)

@@ -5,6 +5,8 @@ Nothing is kept here: each request asks all workers, which look at what is open 
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_network
 from typing import Any
@@ -22,6 +24,9 @@ ALARMING = 100  # sessions beyond which a filter needs `force`
 KINDS = ("http1", "http2", "http3", "stream", "upgrade", "tcp", "udp", "handshake")
 ORDERS = ("newest", "oldest")
 FILTERS = ("kind", "entrypoint", "router", "service", "server", "client")
+REST = 4  # workers rest so many times as long as they have taken for a list, before they make the next one
+LONGEST_REST_S = 1.0
+MOST_WAITING = 16  # lists that wait for their turn
 SCHEMES = ("http://", "https://", "h2c://")
 
 
@@ -32,6 +37,8 @@ def filters_of(runtime: Runtime, given: Mapping[str, Any]) -> dict[str, Any]:
             raise RefusedError(400, f"{key} is no text")
         if len(value) > MOST_LETTERS:
             raise RefusedError(400, f"{key}: more than {MOST_LETTERS} letters")
+        if not is_text(value):
+            raise RefusedError(400, f"{key} is no text")
     found: dict[str, Any] = {}
     if kind := given.get("kind"):
         if kind not in KINDS:
@@ -56,6 +63,15 @@ def filters_of(runtime: Runtime, given: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def is_text(value: str) -> bool:
+    """Whether it is one in UTF-8: JSON can name halves of letters."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _named(wanted: str, names: Iterable[str]) -> list[str]:
     """The names that are meant: one without a provider is that of each provider. What is not configured any more may
     have sessions still."""
@@ -67,6 +83,34 @@ def _servers(wanted: str) -> list[str]:
     wanted = wanted.rstrip("/")
     keys = [wanted] if "://" in wanted else [wanted, *(scheme + wanted for scheme in SCHEMES)]
     return [*keys, *(f"{key}/" for key in keys)]
+
+
+class Turns:
+    """Makes lists of sessions one after the other, with rests between them: a worker looks at all that is open in the
+    loop that serves its clients, and whoever may read the API may ask for any number of lists."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._turn = asyncio.Lock()
+        self._waiting = 0
+        self._free_s = 0.0
+
+    async def list(self, pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+        """`list_sessions`. Raises RefusedError."""
+        if self._waiting >= MOST_WAITING:
+            raise RefusedError(503, f"{MOST_WAITING} lists of sessions are asked for already")
+        self._waiting += 1
+        try:
+            async with self._turn:
+                await asyncio.sleep(max(0.0, self._free_s - time.monotonic()))
+                began_s = time.monotonic()
+                try:
+                    return await list_sessions(self._runtime, pairs)
+                finally:
+                    now_s = time.monotonic()
+                    self._free_s = now_s + min(LONGEST_REST_S, REST * (now_s - began_s))
+        finally:
+            self._waiting -= 1
 
 
 async def list_sessions(runtime: Runtime, pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
@@ -95,7 +139,8 @@ async def list_sessions(runtime: Runtime, pairs: Iterable[tuple[str, str]]) -> d
 async def close_sessions(runtime: Runtime, given: Mapping[str, Any], asker: str) -> dict[str, Any]:
     """End sessions, by `ids` or by FILTERS. Returns how many were ended, and what to say. Raises RefusedError."""
     if unknown := [key for key in given if key not in (*FILTERS, "ids", "force")]:
-        raise RefusedError(400, f"no such filter: {unknown[0]}; there are ids and {', '.join(FILTERS)}, and force")
+        name = unknown[0].encode(errors="replace").decode()
+        raise RefusedError(400, f"no such filter: {name}; there are ids and {', '.join(FILTERS)}, and force")
     force = given.get("force") is True
     named = {key: given[key] for key in FILTERS if given.get(key)}
     asked = filters_of(runtime, named)
@@ -127,7 +172,7 @@ def _ids(ids: Any) -> list[str]:
         raise RefusedError(400, f"between 1 and {MOST_IDS} ids can be given")
     for each in ids:
         run, *numbers = each.split(".")
-        right = run and len(run) < 40 and len(numbers) in (1, 2)
+        right = run and each.isascii() and len(run) < 40 and len(numbers) in (1, 2)
         if not right or not all(part.isascii() and part.isdigit() and len(part) < 20 for part in numbers):
             raise RefusedError(400, f"{each[:80]!r} is not the id of a session")
     return list(ids)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
@@ -35,6 +36,7 @@ COUNTS_S = 1.0
 MOST_QUEUED = 50  # pieces that a watcher has not taken, before it is dropped: five seconds
 FILTERS = ("router", "service", "server", "status", "method", "path", "client")
 MOST_LETTERS = 2048  # of a filter
+MOST_BYTES = 4096  # of all filters of one who watches: all workers are told of all of them whenever one comes or goes
 NO_ANSWER = "none"
 
 _log = logging.getLogger("lbcore.api")
@@ -62,6 +64,8 @@ def wanted_of(runtime: Runtime, pairs: Iterable[tuple[str, str]]) -> Wanted:
             raise RefusedError(400, f"{key}: more than {MOST_LETTERS} letters")
         given[key] = value
     found: dict[str, Any] = {key: given[key] for key in FILTERS if given.get(key)}
+    if sum(len(value.encode()) for value in found.values()) > MOST_BYTES:
+        raise RefusedError(400, f"the filters have more than {MOST_BYTES} bytes")
     hidden = hidden_keys(runtime.static)
     for key in found:
         if key in hidden:
@@ -128,6 +132,7 @@ class Watcher:
         self.slot = slot
         self.wanted = wanted
         self.events: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.hello = b""  # the first event, until the workers know of this one
         self.shown = 0
         self.skipped = self._skipped_before = skipped
         self.lost = self._lost_before = lost
@@ -157,6 +162,8 @@ class Taps:
         self._running: asyncio.Task[None] | None = None
         self._stopped = False
         self._polled_s = 0.0
+        self._followed_s = -math.inf  # when the workers were told last who watches
+        self._is_stale = False  # somebody has come or gone since then
 
     def watch(self, wanted: Wanted) -> AsyncIterator[bytes]:
         """The events of one who watches. Raises CannotWatchError."""
@@ -175,7 +182,7 @@ class Taps:
             "watchers": len(self._watchers),
             "watchersMax": most_taps,
         }
-        watcher.events.put_nowait(b"retry: 1000\n" + event_of("hello", dumped(hello)))
+        watcher.hello = b"retry: 1000\n" + event_of("hello", dumped(hello))
         self._follow()
         if self._running is None:
             self._running = asyncio.create_task(self._run(), name="lbcore taps")
@@ -194,8 +201,19 @@ class Taps:
             self._follow()
 
     def _follow(self) -> None:
-        """Tell the workers who watches."""
+        """Have the workers know who watches: at once, or, if they were told just now, with the next poll. Each of them
+        reads it in the loop that serves its clients: those who come and go all the time must not make more work."""
+        self._is_stale = True
+        if time.monotonic() - self._followed_s >= POLL_S:
+            self._tell_workers()
+
+    def _tell_workers(self) -> None:
+        self._is_stale, self._followed_s = False, time.monotonic()
         self._runtime.set_taps([watcher.told() for watcher in self._watchers.values()])
+        for watcher in self._watchers.values():
+            if watcher.hello:
+                watcher.events.put_nowait(watcher.hello)
+                watcher.hello = b""
 
     def close(self) -> None:
         """End the streams of all who watch, and begin no other."""
@@ -211,6 +229,8 @@ class Taps:
         for watcher in list(self._watchers.values()):
             watcher.events.put_nowait(None)
             self._forget(watcher)
+        if self._is_stale:
+            self._tell_workers()
 
     async def _run(self) -> None:
         region = self._runtime.region
@@ -229,6 +249,8 @@ class Taps:
         """Let workers show more, and pass on what they have shown."""
         region = self._runtime.region
         now_s = time.monotonic()
+        if self._is_stale:
+            self._tell_workers()
         while block := reader.merge(time.monotonic_ns()):
             reader.release()
             for line in block.splitlines():

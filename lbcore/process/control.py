@@ -70,6 +70,7 @@ class Channel:
         self._sock = sock
         self._loop = asyncio.get_running_loop()
         self._queue: deque[memoryview] = deque()
+        self._latest: dict[str, memoryview] = {}  # the last message of each kind that `send_latest` has queued
         self._taken = asyncio.Event()  # nothing is queued
         self._taken.set()
         self._readable: asyncio.Future[None] | None = None
@@ -86,10 +87,24 @@ class Channel:
 
     def send_encoded(self, data: bytes) -> None:
         """`send` for bytes of `encode`, so that one message to many workers is encoded once."""
+        self._add(memoryview(data))
+
+    def send_latest(self, kind: str, data: bytes) -> None:
+        """`send_encoded` of what makes earlier messages of this kind void: it takes the place of one of which the peer
+        has taken nothing, so that one of them waits for a peer that does not read, and not all."""
+        part, before = memoryview(data), self._latest.get(kind)
+        for place, queued in enumerate(self._queue):
+            if queued is before:
+                self._queue[place] = self._latest[kind] = part
+                return
+        self._latest[kind] = part
+        self._add(part)
+
+    def _add(self, part: memoryview) -> None:
         if self._closed:
             return
         idle = not self._queue
-        self._queue.append(memoryview(data))
+        self._queue.append(part)
         if idle:
             self._taken.clear()
             self._flush()
@@ -107,6 +122,7 @@ class Channel:
             return
         except OSError:
             self._queue.clear()
+        self._latest.clear()
         self._loop.remove_writer(self._sock.fileno())
         self._taken.set()
 
@@ -153,5 +169,6 @@ class Channel:
         self._loop.remove_writer(self._sock.fileno())
         self._wake()
         self._queue.clear()
+        self._latest.clear()
         self._taken.set()
         self._sock.close()

@@ -287,9 +287,11 @@ class Pool:
 
     def tell(self, message: Message) -> None:
         """Tell the workers what holds from now on, also those that start later. It replaces a message of its type."""
-        self._standing[message["type"]] = message
+        kind = message["type"]
+        self._standing[kind] = message
+        data = encode(message)
         for child in self._children.values():
-            child.send(message)
+            child.channel.send_latest(kind, data)
 
     def set_log_level(self, level: int) -> None:
         """Make the workers log from a level on."""

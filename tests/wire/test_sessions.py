@@ -376,6 +376,9 @@ def test_closing_needs_the_token_and_force_for_many_and_is_told_in_the_log(caplo
             ({"ids": ["0-a"]}, "'0-a' is not the id of a session"),
             ({"ids": ["0-a.1.2.3"]}, "'0-a.1.2.3' is not the id of a session"),
             ({"client": 7}, "client is no text"),
+            ({"router": "\ud800", "force": True}, "router is no text"),
+            ({"ids": ["\ud800.1"]}, r"'\ud800.1' is not the id of a session"),
+            ({"\ud800": "x"}, f"no such filter: ?; there are ids and {FILTERS}, and force"),
             ({"clients": "x"}, f"no such filter: clients; there are ids and {FILTERS}, and force"),
         ):
             assert close(lb, **body) == (400, {"message": message})

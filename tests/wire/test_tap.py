@@ -268,6 +268,7 @@ def test_watchers_are_bounded_and_each_has_a_reason_to_be_refused() -> None:
             ("path=%2F&path=%2Fx", 400, "path is given twice"),
             ("what=1", 400, f"no such filter: what; there are {', '.join(tap_module.FILTERS)}, and rate and for"),
             ("path=" + "x" * 3000, 400, "path: more than 2048 letters"),
+            ("path=" + "%F0%9F%98%80" * 1025, 400, "the filters have more than 4096 bytes"),
         ):  # fmt: skip
             found = api(lb, f"/api/tap?{query}")
             assert found[:2] == (status, {"message": message})

@@ -14,6 +14,7 @@ from lbcore.api.live import CannotWatchError
 from lbcore.api.runtime import Runtime
 from lbcore.api.tap import Taps, Wanted
 from lbcore.config.static import StaticConfig
+from lbcore.observability.ring import TAPS, LineReader
 from lbcore.observability.tap import Tap
 from lbcore.state.region import Region
 from tests.support.instance import becomes_true
@@ -68,9 +69,9 @@ def test_requests_of_all_workers_reach_those_whom_they_fit() -> None:
             found = await anext(some)
         assert b'"/y"' in found and b'"/x"' not in found
         await all_.aclose()  # type: ignore[attr-defined]
-        assert [watch["id"] for watch in instance.told[-1]] == [2]
+        await becomes_true(lambda: [watch["id"] for watch in instance.told[-1]] == [2])
         await some.aclose()  # type: ignore[attr-defined]
-        assert list(instance.told[-1]) == []
+        await becomes_true(lambda: list(instance.told[-1]) == [])
         await becomes_true(lambda: instance.taps._running is None)
 
     run(test())
@@ -86,6 +87,34 @@ def test_one_who_does_not_read_is_dropped(monkeypatch: pytest.MonkeyPatch) -> No
         events = instance.taps.watch(wanted())
         await becomes_true(lambda: not instance.taps._watchers)
         assert [event async for event in events] == []
+        await becomes_true(lambda: list(instance.told[-1]) == [])
+
+    run(test())
+
+
+def test_workers_are_told_seldom_of_those_who_come_and_go_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each worker reads who watches in the loop that serves its clients."""
+    monkeypatch.setattr(tap_module, "POLL_S", 1000.0)
+
+    async def test() -> None:
+        instance = Instance()
+        stays = instance.taps.watch(wanted())
+        assert b"event: hello" in await anext(stays)
+        assert len(instance.told) == 1, "the first one waits for nothing"
+        await asyncio.sleep(0)  # the first poll
+        for _ in range(100):
+            events = instance.taps.watch(wanted())
+            begun = asyncio.ensure_future(anext(events))
+            await asyncio.sleep(0)
+            assert not begun.done(), "it is greeted when the workers know of it"
+            begun.cancel()
+            await asyncio.gather(begun, return_exceptions=True)
+        assert len(instance.told) == 1
+        later = instance.taps.watch(wanted())
+        instance.taps._poll(LineReader(instance.region, TAPS))
+        assert b"event: hello" in await anext(later)
+        assert [watch["id"] for watch in instance.told[-1]] == [1, 102]
+        instance.taps.close()
         assert list(instance.told[-1]) == []
 
     run(test())

@@ -115,3 +115,36 @@ def test_channel_closed_here_ends_a_waiting_reader() -> None:
 
 async def collect(channel: Channel) -> list[dict[str, Any]]:
     return [message async for message in channel.messages()]
+
+
+def test_channel_of_a_peer_that_does_not_read_the_last_message_of_a_kind_alone_waits() -> None:
+    async def talk() -> None:
+        ours, theirs = socket.socketpair()
+        sender, receiver = Channel(ours), Channel(theirs)
+        sender.send({"type": "large", "text": "x" * (1 << 22)})  # fills the buffers of the socket
+        before = sender.queued_bytes
+        for number in range(1000):
+            sender.send_latest("taps", encode({"type": "taps", "number": number, "text": "x" * 10_000}))
+            sender.send_latest("ping", encode({"type": "ping", "number": number}))
+        sender.send({"type": "end"})
+        assert sender.queued_bytes < before + 20_000
+        found = []
+        async for message in receiver.messages():
+            found.append((message["type"], message.get("number")))
+            if message["type"] == "end":
+                break
+        assert found == [("large", None), ("taps", 999), ("ping", 999), ("end", None)]
+        for number in range(3):  # the peer takes each of them
+            sender.send_latest("taps", encode({"type": "taps", "number": number}))
+        sender.send({"type": "end"})
+        numbers = []
+        async for message in receiver.messages():
+            if message["type"] == "end":
+                break
+            numbers.append(message["number"])
+        assert numbers == [0, 1, 2]
+        sender.close()
+        sender.send_latest("taps", encode({"type": "taps"}))  # no error
+        receiver.close()
+
+    asyncio.run(asyncio.wait_for(talk(), 60))
