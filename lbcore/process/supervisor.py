@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import uvloop
@@ -20,7 +19,7 @@ from lbcore.api.watch import ServiceWatch
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.static import StaticConfig
 from lbcore.errors import ConfigError, Problem
-from lbcore.native.slices import work_behind, work_last
+from lbcore.native.slices import work_behind
 from lbcore.process import colour, log, standard
 from lbcore.process.announce import Greet, contents, greeting, places
 from lbcore.process.control import Message
@@ -346,8 +345,6 @@ def supervise(
                 _log.info("entry point %s listens on %s", listener.entry_point, listener.address_text)
 
         async def run() -> None:
-            readers = ThreadPoolExecutor(thread_name_prefix="lbcore", initializer=work_last)
-            asyncio.get_running_loop().set_default_executor(readers)
             try:
                 supervisor = Supervisor(static, count, listeners, notifier, reopen_log, starter, dynamic, greet, logger)
             except OSError as error:
