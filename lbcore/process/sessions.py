@@ -59,17 +59,23 @@ class Sessions:
     async def close(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """End sessions, some at a time: `closed`, their number. What has ended meanwhile, or begun, does not matter."""
         wanted, closed = self._filter(asked), 0
+        done: set[tuple[int, int]] = set()
         rounds = len(self._engine.sessions(wanted)) // CLOSED_AT_ONCE + 1 if wanted is not None else 0
         for _ in range(rounds):
-            closed += self._end_some(wanted)
+            closed += self._end_some(wanted, done)
             await asyncio.sleep(0)
         return {"closed": closed}
 
-    def _end_some(self, wanted: SessionFilter | None) -> int:
+    def _end_some(self, wanted: SessionFilter | None, done: set[tuple[int, int]]) -> int:
+        """`done`: the sessions and streams that were ended before. Some are open still: their last answer waits
+        for a middleware, or for a client that takes it."""
         ended = 0
-        for _, stream, session in self._engine.sessions(wanted) if wanted is not None else ():
+        for number, stream, session in self._engine.sessions(wanted) if wanted is not None else ():
             if ended >= CLOSED_AT_ONCE:
                 break
+            if (number, stream) in done:
+                continue
+            done.add((number, stream))
             try:
                 ended += self._engine.end_session(session, stream)
             except Exception as error:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -397,6 +399,38 @@ def test_many_are_closed_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None
             client.ask(GET)
         assert closed(lb, entrypoint="web") == 10
         assert all(client.to_the_end() == b"" for client in clients)
+
+
+def test_each_is_ended_once_also_where_a_middleware_holds_the_answer_to_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lbcore.process import sessions as worker_module
+
+    released = threading.Event()
+
+    class Late:
+        async def on_response(self, request: object, response: object) -> None:
+            while not released.is_set():
+                await asyncio.sleep(0.01)
+
+    def hold(peer: Peer) -> None:
+        with contextlib.suppress(EOFError, OSError):
+            peer.message()
+            peer.message()
+
+    monkeypatch.setattr(worker_module, "CLOSED_AT_ONCE", 3)
+    with serving(hold) as server:
+        dynamic = config({}, all=server.url)
+        dynamic["http"]["routers"]["all"] |= {"middlewares": ["late"], "entryPoints": ["web"]}
+        with edge(dynamic, POINTS, API, middlewares={"late": Late()}) as lb:
+            clients = [lb.client() for _ in range(10)]
+            for client in clients:
+                client.send(GET)
+            eventually(lambda: len(listed(lb, server=server.url)) == 10, "all are under way")
+            assert closed(lb, server=server.url) == 10
+            assert len(listed(lb, entrypoint="web")) == 10, "their answers wait"
+            released.set()
+            for client in clients:
+                assert client.message()[0].split()[1] == "502"
+            assert counted(lb) == 10
 
 
 def test_a_listing_keeps_nothing() -> None:
