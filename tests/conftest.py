@@ -3,6 +3,7 @@
 import functools
 import gc
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -15,6 +16,11 @@ LONG = (
     *("integration/test_acme.py", "load", "stories", "fuzz", "integration/test_publication.py"),
     *("unit/selection", "integration", "differential"),
 )
+
+# A shell without job control has SIGINT ignored in what it starts with `&`, and programs that tests start would inherit
+# that: one that is to end by the signal would not.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(trylast=True)

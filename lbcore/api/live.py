@@ -54,6 +54,15 @@ class Watcher:
         self.events.put_nowait(None)
 
 
+async def until_none(events: asyncio.Queue[bytes | None], over: Callable[[], None]) -> AsyncIterator[bytes]:
+    """The events of a queue, which ends with None. `over` is called then, or when nobody takes them any more."""
+    try:
+        while (event := await events.get()) is not None:
+            yield event
+    finally:
+        over()
+
+
 class CannotWatchError(Exception):
     """Nobody can watch just now: too many do, or the instance stops."""
 
@@ -97,14 +106,7 @@ class Live:
             self._watchers.discard(watcher)
             raise
         self._woken.set()
-        return self._events(watcher)
-
-    async def _events(self, watcher: Watcher) -> AsyncIterator[bytes]:
-        try:
-            while (event := await watcher.events.get()) is not None:
-                yield event
-        finally:
-            self._watchers.discard(watcher)
+        return until_none(watcher.events, lambda: self._watchers.discard(watcher))
 
     def close(self) -> None:
         """End the streams of all who watch, and begin no other."""

@@ -13,12 +13,12 @@ from array import array
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lbcore.api.paging import page_of
 from lbcore.api.structure import Node, Part, Structure, inner_of
 from lbcore.routing.balancer import LoadBalancer
 from lbcore.routing.mirroring import Mirroring
 from lbcore.state.sampler import IN_FLIGHT, POINTS, RATE, SERVERS, SERVICES, Sampler
 
-MOST_PER_PAGE = 1000
 FIELDS = ("q", "kind", "layer", "sort", "page", "per_page")
 SORTS = ("name", "inFlight", "queue", "rate", "connections", "connectionRate")
 KINDS = ("entrypoint", "router", "service", "member")
@@ -82,12 +82,7 @@ class Maxima:
 
     def page(self, structure: Structure, query: Mapping[str, str]) -> View:
         """A page of the objects that have had anything. Raises ValueError for a query that has no meaning."""
-        for key in query:
-            if key not in FIELDS:
-                raise ValueError(f"no such parameter: {key}; known: {', '.join(FIELDS)}")
-        page, per_page = number_of(query, "page", 1), number_of(query, "per_page", 50)
-        if per_page > MOST_PER_PAGE:
-            raise ValueError(f"per_page: {MOST_PER_PAGE} at most")
+        page, per_page = page_of(query, FIELDS)
         sort, kind = query.get("sort", "name"), query.get("kind", "").removesuffix("s")
         if sort not in SORTS:
             raise ValueError(f"sort: {', '.join(SORTS)}")
@@ -140,14 +135,6 @@ class Maxima:
 def unix_ms(monotonic_ns: int) -> int:
     """The Unix time of a monotonic one, in ms."""
     return round(time.time() * 1000 - (time.monotonic_ns() - monotonic_ns) / 1e6)
-
-
-def number_of(query: Mapping[str, str], key: str, default: int) -> int:
-    """A number of a query. Raises ValueError unless it is above 0."""
-    text = query.get(key, str(default))
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text)):
-        raise ValueError(f"{key}: {text!r} is no number above 0")
-    return int(text)
 
 
 def _summands(part: Part) -> Iterator[int]:

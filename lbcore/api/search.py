@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lbcore.api.maxima import number_of
+from lbcore.api.paging import page_of
 from lbcore.api.structure import Node, Structure
 
-MOST_PER_PAGE = 1000
 SORTS = ("name", "rate", "errors", "p50", "p95", "p99", "inFlight", "requests", "denied")
 FIELDS = ("q", "kind", "layer", "status", "state", "provider", "entrypoint", "sort", "order", "page", "per_page")
 View = dict[str, Any]
@@ -16,12 +15,7 @@ View = dict[str, Any]
 
 def search(structure: Structure, views: Mapping[str, View], query: Mapping[str, str]) -> View:
     """A page of the nodes that match. Raises ValueError for a query that has no meaning."""
-    for key in query:
-        if key not in FIELDS:
-            raise ValueError(f"no such parameter: {key}; known: {', '.join(FIELDS)}")
-    page, per_page = number_of(query, "page", 1), number_of(query, "per_page", 50)
-    if per_page > MOST_PER_PAGE:
-        raise ValueError(f"per_page: {MOST_PER_PAGE} at most")
+    page, per_page = page_of(query, FIELDS)
     sort, order = query.get("sort", "name"), query.get("order", "asc")
     if sort not in SORTS or order not in ("asc", "desc"):
         raise ValueError(f"sort: {', '.join(SORTS)}; order: asc, desc")

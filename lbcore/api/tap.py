@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Any
 
-from lbcore.api.live import CannotWatchError, event_of
+from lbcore.api.live import CannotWatchError, event_of, until_none
 from lbcore.api.nodes import dumped
 from lbcore.api.refused import RefusedError
 from lbcore.api.runtime import Runtime
@@ -186,14 +186,7 @@ class Taps:
         self._follow()
         if self._running is None:
             self._running = asyncio.create_task(self._run(), name="lbcore taps")
-        return self._events(watcher)
-
-    async def _events(self, watcher: Watcher) -> AsyncIterator[bytes]:
-        try:
-            while (event := await watcher.events.get()) is not None:
-                yield event
-        finally:
-            self._forget(watcher)
+        return until_none(watcher.events, lambda: self._forget(watcher))
 
     def _forget(self, watcher: Watcher) -> None:
         if self._watchers.pop(watcher.id, None) is not None:

@@ -186,9 +186,11 @@ cdef class AnswerWay(Attempting):
         return self.send_answer()
 
     cdef int note_refusal(self, Py_ssize_t step, int status) except -1:
-        """Count that the middleware of a step has refused the request, or has not let its answer pass, by an answer of this status."""
+        """Count that the middleware of a step has refused the request, or has not let its answer pass, by an answer of this status.
+
+        A negative step: what stays in front of the first middleware (`leave_filters`), which refuses nothing."""
         cdef Middleware middleware
-        if self.is_subrequest:
+        if self.is_subrequest or step < 0:
             return 0
         if self.gates.entered and step >= self.gates.first_step:
             middleware = self.gates.at(step)

@@ -79,7 +79,7 @@ cdef class Denials:
         self.key = key
 
     cdef void add(self) noexcept:
-        """Count one. The first time O(rows in use)."""
+        """Count one: where all rows are taken, among those that are shed. The first time O(rows in use)."""
         cdef WorkerStats* worker
         cdef DenialRow* row
         cdef DenialRow* behind
@@ -91,11 +91,12 @@ cdef class Denials:
                 row += 1
             if row == behind:
                 if worker.denial_rows == DENIAL_ROWS:
-                    worker.denials_shed += 1
-                    return
-                row.key = self.key
-                worker.denial_rows += 1
-            self.count = &row.count
+                    self.count = &worker.denials_shed
+                else:
+                    row.key = self.key
+                    worker.denial_rows += 1
+            if self.count == NULL:
+                self.count = &row.count
         self.count[0] += 1
 
 
