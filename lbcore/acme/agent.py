@@ -13,7 +13,6 @@ import contextlib
 import logging
 import time
 from collections.abc import Container, Iterable
-from typing import Any
 from uuid import uuid4
 
 from lbcore.acme.answers import Answers, SetChallenges, Sharing
@@ -23,7 +22,7 @@ from lbcore.acme.schedule import next_try
 from lbcore.acme.setup import problems_of
 from lbcore.acme.solving import OrderError, Stop, StoppedError
 from lbcore.acme.state import Held, Job, Key, Resolver, held_of, solvers_of
-from lbcore.acme.storage import Hold, Storage, StorageError, StoredCertificate, StoredFailure
+from lbcore.acme.storage import Change, Hold, Signature, Storage, StorageError, StoredCertificate, StoredFailure
 from lbcore.acme.threads import in_thread
 from lbcore.acme.wanted import Wanted, covers, wanted
 from lbcore.config.dynamic import DynamicConfig
@@ -72,7 +71,7 @@ class AcmeAgent:
         self._sharing: dict[str, Sharing] = {}  # by the same text: an instance has one entry in a storage
         self._followers: list[asyncio.Task[None]] = []  # of the answers of other instances
         self._holds: set[Hold] = set()
-        self._signatures: dict[str, tuple[Any, ...]] = {}  # by storage, as are the next two
+        self._signatures: dict[str, Signature] = {}  # by storage, as are the next two
         self._to_store: dict[str, list[Held]] = {}
         self._storing: dict[str, asyncio.Lock] = {}  # held while it is written
         self._publish: Publish | None = None
@@ -188,7 +187,7 @@ class AcmeAgent:
             job = Job(Wanted(name, failure.names, "the storage"), failures=failure.count)
             job.not_before = min(failure.not_before, time.time() + MOST_STORED_WAIT_S)
             self._jobs[name, frozenset(failure.names)] = job
-        self._signatures[storage.place] = signature
+        self._signatures.setdefault(storage.place, signature)  # what another resolver has read last may be older
         if known is None:
             self._storages[acme.storage] = storage
             if storage.is_shared:
@@ -473,7 +472,6 @@ class AcmeAgent:
                 await self._store_all(resolver.storage, added)
         if held.stored_yet:
             await self._keep_failures(resolver)
-        self._signatures[place] = await in_thread(resolver.storage.signature)
 
     async def _store_again(self) -> None:
         """Store what could not be stored when it came."""
@@ -486,12 +484,13 @@ class AcmeAgent:
 
     async def _store_all(self, storage: Storage, added: list[Held]) -> None:
         try:
-            await in_thread(storage.add_certificates, [(held.resolver, held.stored) for held in added])
+            change = await in_thread(storage.add_certificates, [(held.resolver, held.stored) for held in added])
         except StorageError as error:
             text = "resolver %s: the certificate for %s is served, but not stored: %s"
             for held in added:
                 _log.error(text, held.resolver, ", ".join(held.stored.names), error)
             return
+        self._has_changed(storage, change)
         for held in added:
             held.stored_yet = True
 
@@ -502,10 +501,16 @@ class AcmeAgent:
             if job.wanted.resolver == resolver.name and job.failures and job.not_before != NEVER
         ]
         try:
-            await in_thread(resolver.storage.set_failures, resolver.name, failures)
+            change = await in_thread(resolver.storage.set_failures, resolver.name, failures)
         except StorageError as error:
             _log.error("resolver %s: %s", resolver.name, error)
-        self._signatures[resolver.storage.place] = await in_thread(resolver.storage.signature)
+        else:
+            self._has_changed(resolver.storage, change)
+
+    def _has_changed(self, storage: Storage, change: Change) -> None:
+        """Follow a change by this agent, which need not read it. What others have stored before it stays to be read."""
+        if self._signatures.get(storage.place) == change.before:
+            self._signatures[storage.place] = change.after
 
 
 def _time(seconds: float) -> str:

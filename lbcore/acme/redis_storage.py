@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from lbcore.acme.storage import Answers, FileStorage, Hold, Storage, StorageError, parsed
+from lbcore.acme.storage import Answers, Change, Edit, FileStorage, Hold, Signature, Storage, StorageError, parsed
 from lbcore.config.json_text import read_json
 from lbcore.config.network import is_redis
 from lbcore.errors import message_of
@@ -68,14 +68,20 @@ class RedisStorage(Storage):
         self.read_all()
 
     def read_all(self) -> dict[str, Any]:
-        with self._told():
-            data = self._client.get(self._key) or ""
-        return parsed(data.encode(), self.place)
+        return self._read()[0]
 
-    def signature(self) -> tuple[Any, ...]:
+    def _read(self) -> tuple[dict[str, Any], Signature]:
+        """The contents, and their signature."""
+        with self._told(), self._client.pipeline(transaction=True) as together:
+            together.get(self._key)
+            together.get(f"{self._key}/version")
+            data, version = together.execute()
+        return parsed((data or "").encode(), self.place), _signature(version)
+
+    def signature(self) -> Signature:
         try:
             with self._told():
-                return (str(self._client.get(f"{self._key}/version") or "0"),)
+                return _signature(self._client.get(f"{self._key}/version"))
         except StorageError:
             return ()
 
@@ -84,22 +90,22 @@ class RedisStorage(Storage):
             lock = self._client.lock(f"{self._key}/hold/{name}", timeout=LEASE_S, thread_local=False)
             return _RedisHold(lock, self._errors) if lock.acquire(blocking=False) else None
 
-    @contextlib.contextmanager
-    def _changing(self) -> Iterator[dict[str, Any]]:
+    def _change(self, edit: Edit) -> Change:
         with self._told():
             lock = self._client.lock(f"{self._key}/write", timeout=WRITE_S, thread_local=False, sleep=0.02)
             if not lock.acquire(blocking_timeout=WRITE_S):
                 raise StorageError(f"{self.place}: another instance has been writing for {WRITE_S:g} s", is_away=True)
         try:
-            content = self.read_all()
-            before = json.dumps(content)
-            yield content
-            after = json.dumps(content)
-            if after != before:
-                with self._told(), self._client.pipeline(transaction=True) as together:
-                    together.set(self._key, after)
-                    together.incr(f"{self._key}/version")
-                    together.execute()
+            content, before = self._read()
+            text = json.dumps(content)
+            edit(content)
+            changed = json.dumps(content)
+            if changed == text:
+                return Change(before, before)
+            with self._told(), self._client.pipeline(transaction=True) as together:
+                together.set(self._key, changed)
+                together.incr(f"{self._key}/version")
+                return Change(before, _signature(together.execute()[-1]))
         finally:
             with contextlib.suppress(*self._errors):
                 lock.release()
@@ -144,6 +150,10 @@ class RedisStorage(Storage):
             if gone := [owner for owner, seen in zip(owners, known, strict=True) if seen is None]:
                 self._client.srem(f"{self._key}/instances", *gone)
         return all(int(seen) >= version for seen in known if seen is not None)
+
+
+def _signature(version: Any) -> Signature:
+    return (str(version or "0"),)
 
 
 class _RedisHold(Hold):

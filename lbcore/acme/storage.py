@@ -23,7 +23,7 @@ import struct
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ OTHERS = 0o077  # permissions of group and others, which the file must not have
 F_OFD_SETLK = 37  # of Linux: a lock of an open file, not of a process
 HOLDING_S, HOLDING_POLL_S = 60.0, 0.1  # limit of the wait for another instance, and between two looks
 
+Signature = tuple[Any, ...]  # differs whenever the contents have changed; empty: unknown
 Answers = tuple[dict[str, str], dict[str, tuple[str, str]]]  # as `AcmeAgent.set_challenges` takes them
 
 
@@ -55,6 +56,15 @@ class Hold:
 
     def release(self) -> None:
         """Safe to call twice. Never raises."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """The signatures of a storage right before and right after a change by this process, which nothing came between.
+    Whoever knew the contents before knows them after it, too; they are equal if there was nothing to change."""
+
+    before: Signature
+    after: Signature
 
 
 @dataclass(frozen=True)
@@ -85,6 +95,9 @@ class StoredFailure:
     not_before: float
 
 
+Edit = Callable[[dict[str, Any]], None]  # of the contents, by resolver, in place
+
+
 class Storage:
     """The contents may be of several resolvers. Methods block, and may be called in any thread.
 
@@ -103,8 +116,8 @@ class Storage:
         """The contents, by resolver. Raises StorageError."""
         raise NotImplementedError
 
-    def signature(self) -> tuple[Any, ...]:
-        """A value that differs whenever the contents have changed; empty: unknown. Never raises."""
+    def signature(self) -> Signature:
+        """The one of the present contents. Never raises."""
         raise NotImplementedError
 
     def hold(self, name: str) -> Hold | None:
@@ -127,8 +140,8 @@ class Storage:
         """Whether all instances that live give the answers of a version, or later ones. Raises StorageError."""
         return True
 
-    def _changing(self) -> contextlib.AbstractContextManager[dict[str, Any]]:
-        """A context with the contents. If they change, they are written at its end, entirely or not at all."""
+    def _change(self, edit: Edit) -> Change:
+        """Have the contents edited. If they change, they are written, entirely or not at all. Raises StorageError."""
         raise NotImplementedError
 
     @contextlib.contextmanager
@@ -179,7 +192,7 @@ class Storage:
                 found.append(StoredFailure(names, int(entry["count"]), float(entry["notBefore"])))
         return found
 
-    def set_account(self, resolver: str, account: StoredAccount | None) -> None:
+    def set_account(self, resolver: str, account: StoredAccount | None) -> Change:
         """Store the account of a resolver; None: remove it. Raises StorageError."""
         entry = None
         if account is not None:
@@ -188,33 +201,42 @@ class Storage:
                 "Registration": {"body": account.body, "uri": account.uri},
                 "PrivateKey": base64.b64encode(account.key).decode(),
             }
-        with self._changing() as content:
+
+        def edit(content: dict[str, Any]) -> None:
             part = _part(content, resolver)
             known = part["Account"] if isinstance(part["Account"], dict) else {}
             part["Account"] = None if entry is None else {**known, **entry}
 
-    def add_certificate(self, resolver: str, certificate: StoredCertificate) -> None:
-        """Add a certificate; it replaces one for the same names. Raises StorageError."""
-        self.add_certificates([(resolver, certificate)])
+        return self._change(edit)
 
-    def add_certificates(self, added: list[tuple[str, StoredCertificate]]) -> None:
+    def add_certificate(self, resolver: str, certificate: StoredCertificate) -> Change:
+        """Add a certificate; it replaces one for the same names. Raises StorageError."""
+        return self.add_certificates([(resolver, certificate)])
+
+    def add_certificates(self, added: list[tuple[str, StoredCertificate]]) -> Change:
         """Add certificates of resolvers with one change of the file. Raises StorageError."""
-        with self._changing() as content:
+
+        def edit(content: dict[str, Any]) -> None:
             for resolver, certificate in added:
                 _add_certificate(_part(content, resolver), certificate)
 
-    def set_failures(self, resolver: str, failures: list[StoredFailure]) -> None:
+        return self._change(edit)
+
+    def set_failures(self, resolver: str, failures: list[StoredFailure]) -> Change:
         """Store the failed orders of a resolver. Raises StorageError."""
         entries = [
             {"names": list(failure.names), "count": failure.count, "notBefore": failure.not_before}
             for failure in failures
         ]
-        with self._changing() as content:
+
+        def edit(content: dict[str, Any]) -> None:
             part = _part(content, resolver)
             if entries:
                 part["Failures"] = entries
             else:
                 part.pop("Failures", None)
+
+        return self._change(edit)
 
 
 class FileStorage(Storage):
@@ -252,12 +274,11 @@ class FileStorage(Storage):
             raise StorageError(f"{self.path} cannot be read: {system_message_of(error)}") from None
         return parsed(data, self.place)
 
-    def signature(self) -> tuple[Any, ...]:
+    def signature(self) -> Signature:
         try:
-            status = self.path.stat()
+            return _signature(self.path.stat())
         except OSError:
             return ()
-        return status.st_ino, status.st_size, status.st_mtime_ns
 
     def hold(self, name: str) -> Hold | None:
         """By a lock of one byte in a file beside it; where there are no such locks, nothing is held."""
@@ -277,37 +298,37 @@ class FileStorage(Storage):
         target = self.path.resolve()
         return target.with_name(f".{target.name}.{suffix}")
 
-    @contextlib.contextmanager
-    def _changing(self) -> Iterator[dict[str, Any]]:
+    def _change(self, edit: Edit) -> Change:
         """Other processes that change the file, such as `lbcore cert import`, wait meanwhile."""
         with self._lock, self._locked():
             content = self.read_all()
-            before = json.dumps(content)
-            yield content
-            if json.dumps(content) == before:
-                return
+            before = self.signature()  # after the reading: what an editor without the lock did meanwhile is not known
+            text = json.dumps(content)
+            edit(content)
+            if json.dumps(content) == text:
+                return Change(before, before)
             try:
-                self._write(json.dumps(content, indent=2).encode())
+                return Change(before, self._write(json.dumps(content, indent=2).encode()))
             except OSError as error:
                 raise StorageError(f"{self.path} cannot be written: {system_message_of(error)}") from None
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes) -> Signature:
         """Replace the file. A file that is itself a mount, as in a container, is overwritten in place."""
         target = self.path.resolve()  # replace the target of a symbolic link, not the link
         temporary = self._beside(str(os.getpid()))
         try:
-            _write_file(temporary, data)
+            signature = _write_file(temporary, data)
             os.replace(temporary, target)
         except OSError:
             with contextlib.suppress(OSError):
                 temporary.unlink()
-            _write_file(target, data)
-            return
+            return _write_file(target, data)
         folder = os.open(target.parent, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
+        return signature
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -387,7 +408,11 @@ def _names(entry: Any) -> set[str]:
     return {str(name) for name in (domain.get("main"), *(domain.get("sans") or ())) if name}
 
 
-def _write_file(path: Path, data: bytes) -> None:
+def _signature(status: os.stat_result) -> Signature:
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _write_file(path: Path, data: bytes) -> Signature:
     """Write and sync a file that only its owner may read."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -397,5 +422,6 @@ def _write_file(path: Path, data: bytes) -> None:
             rest = rest[os.write(descriptor, rest) :]
         os.ftruncate(descriptor, len(data))
         os.fsync(descriptor)
+        return _signature(os.fstat(descriptor))
     finally:
         os.close(descriptor)

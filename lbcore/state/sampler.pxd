@@ -83,6 +83,7 @@ cdef class Sampler:
     cdef Track* enter(self, int kind, uint32_t slot) noexcept nogil
     cdef void settle(self, int kind, uint32_t slot, uint64_t now_ns) noexcept nogil
     cdef void take_peaks(self, int kind, uint32_t slot, uint64_t now_ns) noexcept nogil
+    cdef void forget_peak(self, int kind, uint32_t slot, bint wholly) noexcept nogil
     cdef void add_summands(self, uint64_t now_ns) noexcept nogil
     cdef int look_now(self, bint ends_second) except -1
     cdef void read_times(self, int kind, uint32_t slot) noexcept nogil

@@ -277,9 +277,11 @@ cdef class Sampler:
 
     def forget_maxima(self, int kind, uint32_t slot, bint wholly=True) -> None:
         """Begin anew with those of a slot. `wholly`: its identity is another one, with counters of its own."""
-        cdef Peak* peak
         self.track(kind, slot)
-        peak = self.peaks[kind] + slot
+        self.forget_peak(kind, slot, wholly)
+
+    cdef void forget_peak(self, int kind, uint32_t slot, bint wholly) noexcept nogil:
+        cdef Peak* peak = self.peaks[kind] + slot
         if wholly:
             peak.counted[0] = peak.counted[1] = 0
         if peak.at_ns[0] or peak.at_ns[1] or peak.at_ns[2] or peak.at_ns[3]:       # else its page stays untouched
@@ -291,7 +293,7 @@ cdef class Sampler:
         cdef uint32_t slot
         for kind in range(KINDS):
             for slot in range(self.used(kind)):
-                self.forget_maxima(kind, slot, False)
+                self.forget_peak(kind, slot, False)
 
     cdef void read_times(self, int kind, uint32_t slot) noexcept nogil:
         cdef Track* track = self.tracks[kind] + slot

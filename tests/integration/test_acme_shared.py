@@ -186,9 +186,11 @@ def test_the_storage_in_redis(server: Server) -> None:
     assert storage.account("le") is None
     before = storage.signature()
     account = StoredAccount("a@b.test", "https://ca/1", b"\x00key", {"status": "valid"})
-    storage.set_account("le", account)
+    change = storage.set_account("le", account)
     assert other.account("le") == account
+    assert (change.before, change.after) == (before, storage.signature())
     assert storage.signature() == other.signature() != before
+    assert other.set_account("le", account).after == change.after
 
     def write(number: int) -> None:
         storage_of(url).add_certificate(f"r{number % 3}", StoredCertificate((f"{number}.test",), "C", "K"))

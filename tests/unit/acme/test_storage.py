@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lbcore.acme.storage import FileStorage, StorageError, StoredAccount, StoredCertificate, StoredFailure
+from lbcore.acme.storage import FileStorage, Signature, StorageError, StoredAccount, StoredCertificate, StoredFailure
 
 
 @pytest.fixture
@@ -50,7 +50,12 @@ def test_several_certificates_are_one_change_and_what_is_the_same_is_none(storag
     added = [(f"r{number % 2}", StoredCertificate((f"{number}.test",), "C", "K")) for number in range(6)]
     written: list[bytes] = []
     write = storage._write
-    storage._write = lambda data: (written.append(data), write(data))[1]  # type: ignore[method-assign]
+
+    def noted(data: bytes) -> Signature:
+        written.append(data)
+        return write(data)
+
+    storage._write = noted  # type: ignore[method-assign]
     storage.add_certificates(added)
     assert len(written) == 1
     assert [each.names[0] for each in storage.certificates("r0")] == ["0.test", "2.test", "4.test"]
@@ -59,6 +64,18 @@ def test_several_certificates_are_one_change_and_what_is_the_same_is_none(storag
     storage.set_failures("r0", [])
     assert len(written) == 1
     assert storage.signature() == signatures[1] != signatures[0]
+
+
+def test_a_change_tells_whether_another_process_came_before_it(storage: FileStorage) -> None:
+    known = storage.signature()
+    own = storage.add_certificate("le", StoredCertificate(("own.test",), "C", "K"))
+    assert (own.before, own.after) == (known, storage.signature())
+    other = FileStorage(storage.path).add_certificate("le", StoredCertificate(("other.test",), "C", "K"))
+    assert other.before == own.after != other.after
+    failed = storage.set_failures("le", [StoredFailure(("x.test",), 1, 2.0)])
+    assert failed.before == other.after != own.after
+    same = storage.set_failures("le", [StoredFailure(("x.test",), 1, 2.0)])
+    assert same.before == same.after == failed.after == storage.signature()
 
 
 def test_what_is_not_known_stays(storage: FileStorage) -> None:
