@@ -38,7 +38,7 @@ WITHOUT_TABLES = ["-fno-asynchronous-unwind-tables"]
 # Modules through which few requests pass, or where other code takes most of the time (Python, cryptography, zlib, QUIC,
 # pages of errors): a quarter smaller.
 COLD = {
-    *("http.reflect", "native.library", "observability.header_labels", "observability.json_line"),
+    *("http.reflect", "native.library", "native.ticks", "observability.header_labels", "observability.json_line"),
     *("observability.log_record", "observability.span_encoder", "proxy.explainer", "routing.rehearsal"),
     *("selection.limit", "selection.outlier"),
     *("state.cells", "state.holdings", "state.memory", "state.region", "state.sampler", "state.totals"),

@@ -13,6 +13,7 @@ from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.static import StaticConfig
 from lbcore.middleware.challenges import Challenges
 from lbcore.middleware.respond import Ping
+from lbcore.native.slices import give_way
 from lbcore.observability.watch import Watch
 from lbcore.process.sessions import Sessions
 from lbcore.routing.compile import compile_table
@@ -137,9 +138,9 @@ class DataPlane:
         self._servers = table.servers
         before, self._table = self._table, table
         if before is not None and len(before.servers) > LARGE:
-            pieces = before.pieces()
+            pieces = [*before.pieces(), before]
             del before
-            self._loop.run_in_executor(None, release, pieces)
+            self._loop.run_in_executor(None, release, pieces, give_way)
 
     def reopen_log(self) -> None:
         """Reopen the access log, because its file was moved aside."""

@@ -36,6 +36,7 @@ from lbcore.process.preflight import check_start
 from lbcore.process.publication import Prepared
 from lbcore.process.snapshot import accepting_of, graces_of, to_json
 from lbcore.process.starting import Program, Starter
+from lbcore.process.threads import TickingThreads
 from lbcore.process.ticket_keys import keep_ticket_keys
 from lbcore.provider.fixed import FixedProvider
 from lbcore.provider.registry import providers_of
@@ -349,6 +350,7 @@ def supervise(
                 supervisor = Supervisor(static, count, listeners, notifier, reopen_log, starter, dynamic, greet, logger)
             except OSError as error:
                 raise ConfigError([Problem("", f"cannot start: {error}")]) from error
+            asyncio.get_running_loop().set_default_executor(TickingThreads())
             await supervisor.run()
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from lbcore.routing.table import Table
 
 HEARTBEAT_S = 0.25
-SWITCH_S = 0.0001  # longest time that the compiling thread keeps the GIL while the one that moves traffic waits
+SWITCH_S = 0.00005  # longest time that the compiling thread keeps the GIL while the one that moves traffic waits
 DRAIN_POLL_S = 0.02
 LOG_QUEUE_BYTES = 1 << 20  # log events are dropped while this many bytes wait for the supervisor
 
@@ -213,7 +213,7 @@ class Worker:
         for worker, points in hello["listeners"].items():
             self._sockets[int(worker)] = [(str(name), _inherited(int(fd))) for name, fd in points]
         loop = asyncio.get_running_loop()
-        loop.set_default_executor(PassingThreads())
+        loop.set_default_executor(PassingThreads(loop))
         static = StaticConfig.model_validate(hello["static"])
         self._graces = graces_of(static)
         choose(static.tls.library)  # where the supervisor could, this process can

@@ -157,7 +157,7 @@ class _Compiler:
         self.given.give_way()
         parts = tcp.part(self.tls), udp.part()
         tcp_routes = tcp.routes(parts[0], self.tls)
-        servers = {**self.services.servers, **tcp.servers, **udp.servers}
+        servers = self.services.servers | tcp.servers | udp.servers
         acceptors = self.tls.acceptors()
         disabled = self.found.disabled() + tcp.disabled + udp.disabled
         said = dict.fromkeys([*self.found.warnings, *tcp.warnings, *udp.warnings])

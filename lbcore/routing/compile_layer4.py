@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from lbcore.config.difference import OF_KIND, Difference, Users, changed_names, qualify
+from lbcore.config.difference import OF_KIND, Difference, Users, changed_names, copied, qualify
 from lbcore.config.network import split_address
 from lbcore.config.tcp import TcpSticky
 from lbcore.config.tls import ServerTls, TlsConfig
@@ -114,7 +114,7 @@ class Layer4Compiler:
             self.users, self.todo = before.concerned(config)
         if not stays and before is not None and self.todo is not None:
             self.before = before
-            self.services, self.servers = dict(before.services), dict(before.servers)
+            self.services, self.servers = copied(before.services), copied(before.servers)
             self.drop(self.todo["service"], before.config)
 
     @property

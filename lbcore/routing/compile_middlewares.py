@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from lbcore.config import dynamic as model
-from lbcore.config.difference import qualify, without
+from lbcore.config.difference import copied, qualify, without
 from lbcore.config.static import StaticConfig
 from lbcore.config.validate.findings import Fault, Faults, Findings, Todo, in_order
 from lbcore.middleware.base import Middleware
@@ -81,7 +81,7 @@ class MiddlewareCompiler:
         self._todo = todo["middleware"]
         self.built = without(self._todo, built)
         again = todo["router"] | todo["service"]
-        self.places = dict(places)
+        self.places = copied(places)
         for name in [name for name, users in places.items() if in_trees or not users.keys().isdisjoint(again)]:
             # A router below others stands there as `above -> below`.
             self.places[name] = {user: None for user in places[name] if user.rpartition(" -> ")[2] not in again}

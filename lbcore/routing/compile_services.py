@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from lbcore.config import dynamic as model
-from lbcore.config.difference import qualify
+from lbcore.config.difference import copied, qualify
 from lbcore.config.middlewares.upstream import origin_of
 from lbcore.config.network import is_http2, is_secure, split_url
 from lbcore.config.spiffe import Identity
@@ -114,8 +114,8 @@ class ServiceCompiler:
     def follow(self, before: Before, todo: Todo) -> None:
         """Take over those of the table in force, but what has to be made again."""
         self._todo, self.touched, self.requeued = todo["service"], [], set()
-        self.services, self.servers = dict(before.services), dict(before.servers)
-        self.balancers, self.members = dict(before.balancers), dict(before.members)
+        self.services, self.servers = copied(before.services), copied(before.servers)
+        self.balancers, self.members = copied(before.balancers), copied(before.members)
         self.queued = set(before.queued)
         for name in (*self._todo, *map(upstream_identity, todo["middleware"])):
             self.drop(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -135,7 +135,8 @@ class Table:
         return [*(piece for each in (*by_point, *known) for piece in each.values()), *whole, *objects, *rest]
 
 
-def release(pieces: list[object]) -> None:
-    """Free what is in this list alone, piece by piece, in a thread: between two of them the loop has its turn."""
+def release(pieces: list[object], give_way: Callable[[], None] = lambda: None) -> None:
+    """Free what is in this list alone, piece by piece, in a thread. `give_way` is called before each."""
     while pieces:
+        give_way()
         pieces.pop()
