@@ -40,13 +40,13 @@ WITHOUT_TABLES = ["-fno-asynchronous-unwind-tables"]
 COLD = {
     *("http.reflect", "native.library", "native.ticks", "observability.header_labels", "observability.json_line"),
     *("observability.log_record", "observability.span_encoder", "proxy.explainer", "routing.rehearsal"),
-    *("selection.limit", "selection.outlier"),
+    *("selection.limit", "selection.outlier", "selection.subsetting"),
     *("state.cells", "state.holdings", "state.memory", "state.region", "state.sampler", "state.totals"),
     *("tls.certificate", "tls.connector", "tls.handshake", "tls.option_set", "tls.tickets"),
     *("middleware.api_key", "middleware.buffering", "middleware.circuit_breaker", "middleware.client_cert"),
     *("middleware.compress", "middleware.content_type", "middleware.digest_auth", "middleware.encoded_characters"),
     *("middleware.errors", "middleware.grpc_web", "middleware.jwt_auth", "middleware.python", "middleware.redirect"),
-    *("middleware.spool", "middleware.views"),
+    *("middleware.brotli_stream", "middleware.spool", "middleware.views"),
     *("transport.engine", "transport.listener", "transport.proxy_protocol", "transport.quic", "transport.reserve"),
     *("transport.udp_endpoint",),
 }
