@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, NoReturn, TypeVar, cast
 
 from lbcore.config.dynamic import DynamicConfig, HttpConfig, Middleware, Router, Service
@@ -16,6 +17,7 @@ from lbcore.config.tcp import TcpConfig, TcpMiddleware, TcpRouter, TcpService
 from lbcore.config.udp import UdpConfig, UdpRouter, UdpService
 
 LAYERS = ("http", "tcp", "udp")  # of objects by kind and name
+PIECE = 1000  # entries that are copied at once, with the interpreter's lock
 T = TypeVar("T")
 K = TypeVar("K")
 
@@ -30,11 +32,12 @@ class Patched(dict[str, T]):
     base  None: what follows is forgotten, since a next copy knows more.
     """
 
-    __slots__ = ("base", "changed", "gone")
+    __slots__ = ("base", "changed", "gone", "has_gaps")
 
     base: Mapping[str, T] | None
     changed: list[str]
     gone: list[str]
+    has_gaps: bool  # in its table, where entries were
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise TypeError("these objects are compared by what was changed: make a copy with `patched`")
@@ -44,10 +47,15 @@ class Patched(dict[str, T]):
 
 def patched(before: Mapping[str, T], changed: Mapping[str, T], gone: Iterable[str]) -> Patched[T]:
     """A copy with other entries: those that stay keep their order."""
-    after = Patched(before)
+    after: Patched[T] = Patched() if isinstance(before, Patched) and before.has_gaps else Patched(before)
+    if len(after) != len(before):  # a table with gaps is entered again, in a millisecond for 10,000: in pieces
+        entries = iter(before.items())
+        while piece := dict(islice(entries, PIECE)):
+            dict.update(after, piece)
     dict.update(after, changed)
     after.base, after.changed = before, list(changed)
     after.gone = [name for name in gone if name not in changed and dict.pop(after, name, None) is not None]
+    after.has_gaps = bool(after.gone)
     if isinstance(before, Patched):
         before.base = None  # so that only one generation is kept
     return after

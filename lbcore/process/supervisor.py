@@ -70,6 +70,7 @@ class Supervisor:
         self._static = static
         self._logger, self._configured_level = logger, logger.level
         self._greet = greet
+        self._threads = TickingThreads()
         self._listeners = listeners
         self._notifier = notifier
         self._reopen_log = reopen_log
@@ -110,6 +111,7 @@ class Supervisor:
 
     async def run(self) -> None:
         """Serve until stopped. Raises WorkersError when the workers cannot be started."""
+        asyncio.get_running_loop().set_default_executor(self._threads)
         loop = asyncio.get_running_loop()
         handlers = {
             signal.SIGTERM: self._on_stop,
@@ -238,6 +240,7 @@ class Supervisor:
         self._notifier.ready(status)
         if not self._is_announced:
             self._is_announced = True
+            self._threads.others_serve()
             for line in places(self._static, self._listeners):
                 _log.info("%s", line)
             if self._greet is not None:
@@ -350,7 +353,6 @@ def supervise(
                 supervisor = Supervisor(static, count, listeners, notifier, reopen_log, starter, dynamic, greet, logger)
             except OSError as error:
                 raise ConfigError([Problem("", f"cannot start: {error}")]) from error
-            asyncio.get_running_loop().set_default_executor(TickingThreads())
             await supervisor.run()
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -8,7 +8,8 @@ times a day: then for several calls in a row, and the loop waits until a thread 
 
 That of the supervisor: while a call computes, another thread wakes up three times a millisecond. Each time the kernel
 looks who is to run, and finds the loop of a worker that waits for the processor. By itself it looks at its ticks, each
-4 ms: so long would a request wait. See `native.slices`.
+4 ms: so long would a request wait. Once the workers serve, calls also have a smaller part of the processor than these.
+See `native.slices` and `native.ticks`.
 """
 
 from __future__ import annotations
@@ -16,18 +17,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from lbcore.native.slices import serve_first, work_behind
-from lbcore.native.ticks import processor, tick
+from lbcore.native.slices import serve_first, work_aside, work_behind
+from lbcore.native.ticks import Ticker
 
 LINGER_S = 1.0  # that threads wait for another call
-TICK_S = 0.0003
-TICKS = 16  # after which the thread that ticks looks whether it is to go on
-AFTER_S = 0.02  # for which ticks go on after a call, whose outcome the loop of the supervisor passes on
+TICK_NS = 300_000  # between two ticks
+AFTER_NS = 20_000_000  # for which ticks go on after a call, whose outcome the loop of the supervisor passes on
 
 
 class PassingThreads(ThreadPoolExecutor):
@@ -81,14 +80,18 @@ class TickingThreads(ThreadPoolExecutor):
 
     def __init__(self) -> None:
         super().__init__(thread_name_prefix="lbcore")
-        self._calls = 0  # submitted, and not ended
-        self._ended = float("-inf")  # monotonic time of the last end of one
-        self._processor = 0  # where the last one began
+        self._ticker = Ticker(TICK_NS, AFTER_NS)
         self._guard = threading.Lock()
         self._begins = threading.Event()
         self._over = False
+        self._serves = False
+        self._own = threading.local()
         self._ticks = threading.Thread(target=self._tick, name="lbcore ticks", daemon=True)
         self._ticks.start()
+
+    def others_serve(self) -> None:
+        """From now on clients are served by other threads, and calls have a smaller part of the processor."""
+        self._serves = True
 
     def submit(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         self._count(1)  # before the call can begin
@@ -101,30 +104,27 @@ class TickingThreads(ThreadPoolExecutor):
         return future
 
     def _call(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        self._processor = processor()
+        if self._serves and not hasattr(self._own, "is_aside"):
+            self._own.is_aside = True
+            work_aside()
+        self._ticker.begin()
         self._begins.set()
         return call(*args, **kwargs)
 
     def _count(self, step: int) -> None:
         with self._guard:
-            self._ended = time.monotonic()
-            self._calls += step
+            self._ticker.count(step)
 
     def _tick(self) -> None:
         serve_first()
         while not self._over:
             self._begins.wait()
             self._begins.clear()
-            computed_s = time.process_time() - TICKS * TICK_S  # what begins computes
-            while not self._over and (self._calls > 0 or time.monotonic() - self._ended < AFTER_S):
-                before_s, computed_s = computed_s, time.process_time()
-                if computed_s - before_s > TICKS * TICK_S / 4:
-                    tick(self._processor, round(TICK_S * 1e9), TICKS)
-                else:  # they wait for something
-                    time.sleep(TICKS * TICK_S)
+            self._ticker.run()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         self._over = True
+        self._ticker.end()
         self._begins.set()
         super().shutdown(wait=wait, cancel_futures=cancel_futures)
         if wait:
