@@ -27,7 +27,7 @@ cdef extern from * nogil:
     }
 
     static void lbcore_tick(const struct lbcore_ticks* ticks, long period_ns, int64_t after_ns) {
-        enum { GROUP = 16 };
+        enum { GROUP = 4 };                     /* ticks between two looks at what was computed */
         struct timespec period = {0, period_ns}, group = {0, GROUP * period_ns};
         int64_t computed_ns = -1;
         while (!ticks->over && (ticks->calls > 0 || lbcore_read_ns(CLOCK_MONOTONIC) - ticks->ended_ns < after_ns)) {

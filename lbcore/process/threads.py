@@ -26,7 +26,7 @@ from lbcore.native.ticks import Ticker
 
 LINGER_S = 1.0  # that threads wait for another call
 TICK_NS = 300_000  # between two ticks
-AFTER_NS = 20_000_000  # for which ticks go on after a call, whose outcome the loop of the supervisor passes on
+AFTER_NS = 100_000_000  # for which ticks go on after a call, whose outcome the loop of the supervisor passes on
 
 
 class PassingThreads(ThreadPoolExecutor):

@@ -105,7 +105,7 @@ def test_no_thread_ticks_while_others_wait() -> None:
         def ticks_seldom() -> bool:
             began, before = time.monotonic(), wake_ups()
             time.sleep(0.2)
-            return wake_ups() - before < 0.1 * (time.monotonic() - began) / TICK_NS * 1e9
+            return wake_ups() - before < 0.35 * (time.monotonic() - began) / TICK_NS * 1e9
 
         eventually(ticks_seldom, "it looks seldom")
         waits.set()
