@@ -41,6 +41,7 @@ QUIET_S = 2.0  # before each
 LIMIT_S = 300.0
 ROOT = Path(__file__).resolve().parents[1]
 RESULT, PAGE = ROOT / "bench/results/providers.json", ROOT / "docs/performance.md"
+CORES = "One core for the proxy, one for source, servers and clients."
 MARK = "<!-- figures of bench.providers -->"
 COLUMNS = {
     "p50_ms": "p50, ms",
@@ -201,7 +202,7 @@ def figures(record: Mapping[str, Any]) -> str:
         counts.setdefault(name.split()[1], set()).add(int(row["changes"]))
     told = ", ".join(f"{' or '.join(map(str, sorted(some)))} of {proxy}" for proxy, some in sorted(counts.items()))
     how = f"{record['routers']:,} routers, throttle 0, changes one after the other: {told}"
-    lines += ["", f"{how}.", "One core for the proxy, one for source, servers and clients."]
+    lines += ["", f"{how}.", f"{CORES} Rows of different proxies may come from different runs."]
     lines.append(f"{where['processor']}, {where['date']}.")
     return "\n".join(lines)
 

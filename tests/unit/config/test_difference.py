@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbcore.config.difference import OF_KIND, Users, changed_names, patched
+from lbcore.config.difference import OF_KIND, PIECE, Users, changed_names, patched
 from lbcore.config.dynamic import HttpConfig
 
 NAMES = st.sampled_from("abcd")
@@ -94,4 +94,13 @@ def test_who_refers_to_whom_is_followed(contents: list[dict[str, object]]) -> No
             assert {name: set(keys) for name, keys in users.of[kind].items()} == {
                 name: set(keys) for name, keys in anew.of[kind].items()
             }
+        before = after
+
+
+def test_copies_of_large_tables_with_gaps_have_all_entries_in_their_order() -> None:
+    before: Mapping[str, int] = {str(number): number for number in range(3 * PIECE + 7)}
+    for number in range(0, 40, 4):
+        after = patched(before, {f"new {number}": number, str(number + 1): -1}, [str(number)])
+        left = {name: thing for name, thing in before.items() if name != str(number)}
+        assert list(after.items()) == list((left | {str(number + 1): -1, f"new {number}": number}).items())
         before = after
